@@ -84,6 +84,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(pull.URL_VARIABLE, raising=False)
     monkeypatch.setattr(pull, "RETRY_DELAYS", (0.01,) * 5)
     monkeypatch.setattr(pull, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(pull, "FOLLOW_SECONDS", 0.01)
     monkeypatch.setattr(pull, "SAVE_EVERY", (0.0, 0))
     monkeypatch.setattr(pull, "MIN_PART_SIZE", MIB)
 
@@ -114,7 +115,7 @@ def pulled(output: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in {".pull.json", ".pull.lock"}
+        if path.is_file() and not path.name.startswith(".pull.")
     }
 
 
@@ -463,6 +464,99 @@ class TestFormats:
             f"pull: This server can't convert run 88 to {form}. "
             "Use the results dashboard, or --format pages.\n"
         )
+
+
+class TestFollow:
+    """--follow ends with 2 when the key is revoked, which these tests do after some readings of the feed."""
+
+    @pytest.fixture(autouse=True)
+    def dashboard(self, api: ResultsApi) -> None:
+        api.is_dashboard = True
+        api.events = [event(1, 87), event(2, 88)]
+
+    @pytest.fixture
+    def follow(self, api: ResultsApi, do_pull: Pull) -> Callable[..., int]:
+        """Follow, and call each function before a further reading of the feed."""
+
+        def do(*steps: Callable[[], object]) -> int:
+            waiting = [lambda: None, *steps]
+
+            def before(request: ReceivedRequest) -> Reply | None:
+                if "/events" in request.path:
+                    if not waiting:
+                        return 401, {}, envelope(401, "Unknown key.")
+                    waiting.pop(0)()
+                return None
+
+            api.override = before
+            return do_pull("--follow")
+
+        return do
+
+    def test_the_newest_run_and_then_each_new_one_is_pulled(
+        self, api: ResultsApi, follow: Callable[..., int], output: Path
+    ) -> None:
+        def complete() -> None:
+            api.runs[0] = run_of(89, b"[]", "page.json")
+            api.events += [event(3, 90, "run.failed"), event(4, 89), event(5, 1, collection=102)]
+
+        assert follow(lambda: None, complete) == 2
+        assert pulled(output) == files_of(api.runs[1]) | {"89/page.json": b"[]"}
+
+    def test_another_process_continues_where_the_first_one_stopped(
+        self, api: ResultsApi, follow: Callable[..., int], output: Path
+    ) -> None:
+        follow(lambda: None)
+        api.runs[:1] = [run_of(90, b"[1]", "page.json"), run_of(89, b"[]", "page.json")]
+        api.events += [event(3, 89, "run.incomplete"), event(4, 90, "run.empty")]
+        follow(lambda: None)
+        assert pulled(output) == files_of(api.runs[2]) | {"89/page.json": b"[]", "90/page.json": b"[1]"}
+
+    def test_a_run_that_fails_is_retried_and_a_deleted_one_is_not(
+        self, api: ResultsApi, follow: Callable[..., int], output: Path
+    ) -> None:
+        follow()
+        api.runs[:1] = [ListedRun(89, {"page.json": b"<html>"})]
+        api.events += [event(3, 80), event(4, 89)]
+
+        def repair() -> None:
+            api.runs[0].pages["page.json"] = b"[]"
+
+        follow(lambda: None, repair, lambda: None)
+        assert pulled(output)["89/page.json"] == b"[]"
+        assert len([each for each in api.requests if "after=2" in each.path]) == 3  # the first one had a 401
+
+    def test_a_restored_server_starts_again(
+        self, api: ResultsApi, follow: Callable[..., int], output: Path
+    ) -> None:
+        def restore() -> None:
+            api.events = [event(1, 87)]
+            api.runs[0] = run_of(89, b"[]", "page.json")
+
+        follow(lambda: None, restore, lambda: api.events.append(event(2, 87)))
+        assert pulled(output) == files_of(api.runs[1]) | files_of(api.runs[2]) | {"89/page.json": b"[]"}
+
+    def test_a_server_that_is_away_for_a_while_does_not_end_it(
+        self, api: ResultsApi, do_pull: Pull, output: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        replies: list[Reply] = [(503, {}, b"")] * 6
+        replies += [(200, {}, b"[]"), (200, {}, b'{"events": [{}], "newest": 1}')]
+        replies.append((401, {}, envelope(401, "Unknown key.")))
+        api.override = lambda request: replies.pop(0) if "limit=1000" in request.path else None
+        assert do_pull("--follow") == 2
+        assert capsys.readouterr().err.count("invalid list of events") == 2
+        assert pulled(output) == files_of(api.runs[1])
+
+    def test_multicartapi_has_no_events(self, api: ResultsApi, do_pull: Pull) -> None:
+        api.is_dashboard = False
+        assert do_pull("--follow") == 2
+
+
+def event(
+    sequence: int, run: int, kind: str = "run.completed", *, collection: int = 101
+) -> dict[str, object]:
+    """Return an event in the feed."""
+    return {"sequence": sequence, "type": kind, "collection": {"id": collection, "name": "X"}, "run": run}
 
 
 class TestResuming:
@@ -1039,6 +1133,7 @@ class TestCommandLine:
             ["101", "--export", "prices.csv", "--format", "csv"],
             ["101", "--changes", "--format", "json"],
             ["101", "--changes", "--format", "csv", "--columns", "asin"],
+            ["101", "--follow", "--run", "88"],
             ["101", "--parallel", "0"],
             ["101", "--parallel", "99"],
             ["101", "--wait", "long"],

@@ -72,11 +72,15 @@ For example, to pull from cron every hour, and run `load` only if there is somet
 
 ORIGINAL_FORMATS = ("pages", "zip")
 CONVERTED_FORMATS = ("json", "jsonl", "csv", "xlsx", "parquet")
+WITH_FILES = {"run.completed", "run.incomplete", "run.empty"}  # events of runs that have files
 CHANGES_FORMATS = ("csv", "xlsx", "jsonl", "parquet")
 
 TIMEOUT = (10, 60)  # seconds to connect, and to wait for the next byte
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each retry; progress resets them
 POLL_SECONDS = 5.0  # seconds between two checks whether a run is ready
+FOLLOW_SECONDS = 15.0  # seconds between two readings of the event feed
+FOLLOW_WAIT = 600.0  # seconds that --follow waits for a file to be built, unless --wait is longer
+EVENTS_AT_ONCE = 1000  # the largest limit of the API
 MAX_RETRY_AFTER = 120.0  # seconds
 MAX_ATTEMPTS = 4  # downloads of a file from its first byte
 PAGE_SIZE = 50  # the default limit of the API
@@ -242,6 +246,16 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Event:
+    """An event in the dashboard's feed."""
+
+    sequence: int
+    type: str
+    collection: int | None
+    run: int | None
+
+
+@dataclass(frozen=True)
 class Item:
     """A file to pull: its address below the base URL, its local name, and its digest and size if known."""
 
@@ -370,6 +384,19 @@ class Server:
                 raise NotReady("The runs are still being compared. Try again later, or use --wait.")
             time.sleep(min(pause, left))
 
+    def events(self, after: int, limit: int = EVENTS_AT_ONCE) -> tuple[list[Event], int]:
+        """Return the next events after a sequence number, and the newest number. Raises PullError."""
+
+        def attempt() -> Any:
+            with self.request(f"/events?after={after}&limit={limit}") as response:
+                if response.status_code == 404:
+                    raise FatalError("This server has no event feed. Use the results dashboard.")
+                if response.status_code != 200:
+                    raise error_from(response)
+                return read_json(response, "list of events")
+
+        return parse_events(retry(attempt))
+
     def _first_change(self, run: Run) -> tuple[int, Any, float]:
         """Return the status, the envelope, and the seconds to wait if the status is 202."""
         address = f"/collections/{run.collection}/runs/{run.number}/changes.json?limit=1"
@@ -387,6 +414,29 @@ def parse_changes(envelope: Any) -> tuple[int, bool]:
     if since is None or not isinstance(changes, list):
         raise invalid_response("list of changes")
     return since, bool(changes)
+
+
+def parse_events(data: Any) -> tuple[list[Event], int]:
+    """Return the events and the newest sequence number of a part of the feed. Raises PullError."""
+    fields: dict[str, Any] = data if isinstance(data, dict) else {}
+    newest, entries = parse_integer(fields.get("newest")), fields.get("events")
+    if newest is None or not isinstance(entries, list):
+        raise invalid_response("list of events")
+    return [parse_event(entry) for entry in entries], newest
+
+
+def parse_event(entry: Any) -> Event:
+    """Return the event of an entry in the feed. Raises PullError."""
+    sequence = parse_integer(entry.get("sequence")) if isinstance(entry, dict) else None
+    if sequence is None:
+        raise invalid_response("list of events")
+    collection = entry.get("collection")
+    return Event(
+        sequence=sequence,
+        type=str(entry.get("type")),
+        collection=parse_integer(collection.get("id")) if isinstance(collection, dict) else None,
+        run=parse_integer(entry.get("run")),
+    )
 
 
 def manifest_address(run: Run) -> str:
@@ -1427,6 +1477,85 @@ class Pull:
             self._console.error(f"{name}: {error}")
 
 
+class Follower:
+    """Pulls each run of a collection as soon as the event feed reports it, until the process is stopped.
+
+    The position in the feed is stored after the runs have been pulled, so that another process continues.
+    """
+
+    def __init__(self, server: Server, options: argparse.Namespace, console: Console) -> None:
+        self._server, self._options, self._console = server, options, console
+        what = [options.base_url, options.format, options.columns, options.export, options.changes]
+        digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:8]
+        self._position = options.output / str(options.collection) / f".pull.events-{digest}.json"
+        self._failures = 0
+
+    def run(self) -> NoReturn:
+        """Pull runs forever. Raises FatalError and, if the feed can't be read at first, PullError."""
+        _, newest = self._server.events(0, limit=1)
+        after = parse_integer(read_json_file(self._position))
+        if after is None or after > newest:
+            after = self._begin(newest)
+        while True:
+            after = self._pull_next(after)
+            time.sleep(FOLLOW_SECONDS)
+
+    def _begin(self, newest: int) -> int:
+        """Pull the requested runs, which may be older than the newest event. Return its number."""
+        self._pull(self._options)
+        self._save(newest)
+        return newest
+
+    def _pull_next(self, after: int) -> int:
+        """Pull the runs of the next events. Return the number of the last event that needs no retry."""
+        try:
+            events, newest = self._server.events(after)
+        except FatalError:
+            raise
+        except PullError as error:
+            self._console.error(str(error))
+            return after
+        if newest < after:  # the server was restored from a backup
+            return self._begin(newest)
+        return self._pull_runs(events, after) if events else after
+
+    def _pull_runs(self, events: list[Event], after: int) -> int:
+        is_done = all([self._pull(self._options_for(run)) for run in self._runs(events)])  # noqa: C419  # all of them
+        self._failures = 0 if is_done else self._failures + 1
+        if not is_done and self._failures < MAX_ATTEMPTS:
+            return after
+        self._failures = 0
+        self._save(events[-1].sequence)
+        return events[-1].sequence
+
+    def _runs(self, events: list[Event]) -> list[int]:
+        """Return the numbers of the runs with files, in the order of the events."""
+        ours = (event for event in events if event.collection == self._options.collection)
+        return list(dict.fromkeys(event.run for event in ours if event.run and event.type in WITH_FILES))
+
+    def _options_for(self, run: int) -> argparse.Namespace:
+        changed = {"run": run, "since": None, "all": False, "is_latest": False}
+        wait = max(self._options.wait, FOLLOW_WAIT)
+        return argparse.Namespace(**{**vars(self._options), **changed, "wait": wait})
+
+    def _pull(self, options: argparse.Namespace) -> bool:
+        """Pull runs, and print errors. Return False if a retry may succeed."""
+        try:
+            return Pull(self._server, options, self._console).run() not in {FAILED, NOT_READY}
+        except NotReady as error:
+            self._console.info(str(error))
+        except PullError as error:
+            self._console.error(str(error))
+            return error.code == REFUSED
+        except OSError as error:
+            self._console.error(f"{error.filename or options.output}: {error.strerror or error}.")
+        return False
+
+    def _save(self, after: int) -> None:
+        create_folder(self._position.parent)
+        write_json(self._position, after)
+
+
 # --- the command line -------------------------------------------------------------------------------------
 
 
@@ -1497,6 +1626,11 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.0,
         metavar="SECONDS",
         help="wait until a run is ready or a file is built, for an hour unless SECONDS is given",
+    )
+    add(
+        "--follow",
+        action="store_true",
+        help="then pull each new run as soon as it is completed, until interrupted; requires the dashboard",
     )
     add("--quiet", action="store_true", help="print only errors")
     add(
@@ -1582,18 +1716,25 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
         command_line.error(f"--columns requires one of these formats: {', '.join(CONVERTED_FORMATS)}")
     if options.export and (options.columns or options.format != "pages"):
         command_line.error("--export sets the format and columns; remove --format and --columns")
+    if options.follow and options.run is not None:
+        command_line.error("--follow can't be combined with --run")
     if options.changes:
-        options.format = "csv" if options.format == "pages" else options.format
-        if options.format not in CHANGES_FORMATS:
-            command_line.error(f"--changes requires one of these formats: {', '.join(CHANGES_FORMATS)}")
-        if options.columns or options.export:
-            command_line.error("--changes can't be combined with --columns or --export")
+        check_changes(command_line, options)
     if options.base_url is None:
         try:
             options.base_url = base_url(os.environ.get(URL_VARIABLE) or DEFAULT_BASE_URL)
         except argparse.ArgumentTypeError as error:
             command_line.error(f"{URL_VARIABLE}: {error}")
     return options
+
+
+def check_changes(command_line: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Set the format of --changes. Exit with 2 if the options can't be combined."""
+    options.format = "csv" if options.format == "pages" else options.format
+    if options.format not in CHANGES_FORMATS:
+        command_line.error(f"--changes requires one of these formats: {', '.join(CHANGES_FORMATS)}")
+    if options.columns or options.export:
+        command_line.error("--changes can't be combined with --columns or --export")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -1604,6 +1745,8 @@ def main(arguments: list[str] | None = None) -> int:
         key = read_key(options)
         console = Console(quiet=options.quiet, key=key)
         with contextlib.closing(Server(options.base_url, key)) as server:
+            if options.follow:
+                Follower(server, options, console).run()
             return Pull(server, options, console).run()
     except NotReady as error:
         console.info(str(error))

@@ -59,6 +59,7 @@ class ResultsApi:
     has_lengths: bool = True
     is_dashboard: bool = False
     converted: dict[str, bytes | dict[str, Any]] = field(default_factory=dict)  # records.csv: 202 first
+    events: list[dict[str, Any]] = field(default_factory=list)  # only the dashboard has them
     override: Callable[[ReceivedRequest], tuple[int, dict[str, str], bytes] | None] = lambda request: None
     before_piece: Callable[[ReceivedRequest, int], object] = lambda request, position: None
     requests: list[ReceivedRequest] = field(default_factory=list)
@@ -132,6 +133,11 @@ class _Handler(QuietHandler):
             self._send_json(200 if body else 401, envelope(401, "Unknown key."))
         elif request.path == _LIST:
             self._list(body)
+        elif api.is_dashboard and urlsplit(request.path).path == "/api/v1/events":
+            after = int(re.findall(r"after=(\d+)", request.path)[0])
+            found = [event for event in api.events if event["sequence"] > after]
+            newest = api.events[-1]["sequence"] if api.events else 0
+            self._send_json(200, json.dumps({"events": found, "newest": newest, "next": None}).encode())
         else:
             self._file(request)
 
