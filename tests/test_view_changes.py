@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from html import unescape
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,6 +21,8 @@ from collections_app.models import (
     VerdictLevel,
     WatchedProduct,
 )
+from collections_app.records.exports import create
+from collections_app.records.exports.build import build_next
 from collections_app.records.tracking import comparisons
 from collections_app.records.tracking.compare import Entry
 from collections_app.records.tracking.kinds import ChangeKind
@@ -144,6 +147,33 @@ class TestChanges:
         assert [line.partition(",")[0] for line in content(answer).decode().splitlines()] == ["key", "B02"]
         assert as_bob.get("/collections/101/runs/2/changes.dbf?since=1").status_code == 404
         assert as_bob.get("/collections/101/runs/2/changes.csv").status_code == 400
+
+    def test_a_row_can_be_a_product(self, as_bob: Client, run: Run, since: Run) -> None:
+        file = links(page(as_bob, run, since))["CSV, one row per product of the changes since run 1"]
+        assert file == "/collections/101/runs/2/changes.csv?since=1&layout=wide"
+        lines = content(as_bob.get(file)).decode().splitlines()
+        assert "price_cents (was)" in lines[0]
+        assert as_bob.get(file.replace("wide", "tall")).status_code == 400
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_large_file_starts_to_download_when_it_is_ready(
+        self, as_bob: Client, run: Run, since: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(create, "_QUICK_CHANGES", -1)
+        file = links(page(as_bob, run, since, min_percent=50))[
+            "Excel, one row per product of the changes since run 1"
+        ]
+        shown = as_bob.get(file, follow=True).content.decode()
+        assert (
+            "Changes since run 1, one row per product Queued. The download starts automatically."
+            in text_of(shown)
+        )
+        (polled,) = re.findall(r'hx-get="([^"]*)" hx-trigger="every 2s"', shown)
+        build_next()
+        ready = as_bob.get(unescape(polled), headers=HTMX | {"HX-Target": "exports"}).content.decode()
+        assert [unescape(each) for each in re.findall(r'href="([^"]*)" data-start', ready)] == [file]
+        assert "<table" not in ready
+        assert as_bob.get(file)["Content-Disposition"].startswith("attachment")
 
     def test_any_earlier_run_can_be_chosen(self, as_bob: Client, run: Run, since: Run) -> None:
         newest = make_ready_run(run.collection, BEFORE)

@@ -162,6 +162,17 @@ class TestUnfinished:
         assert "hx-trigger" not in page
 
     @pytest.mark.django_db(transaction=True)
+    def test_a_saved_export_keeps_its_name(self, as_bob: Client, run: Run) -> None:
+        form = {"name": "Prices", "format": "csv", "column": ["title"]}
+        as_bob.post(f"{RUN}export/save", form)
+        page = as_bob.get(f"{RUN}exports/prices.csv", follow=True).content.decode()
+        (polled,) = re.findall(r'hx-get="([^"]*)" hx-trigger="every 2s"', page)
+        build_next()
+        page = as_bob.get(unescape(polled), headers={"HX-Request": "true"}).content.decode()
+        assert re.findall(r'href="([^"]*)" data-start', page) == [f"{RUN}exports/prices.csv"]
+        assert as_bob.get(f"{RUN}export?saved=deleted.csv").status_code == 200
+
+    @pytest.mark.django_db(transaction=True)
     def test_without_javascript_its_page_can_be_refreshed_until_it_has_a_link(
         self, as_bob: Client, run: Run
     ) -> None:

@@ -16,9 +16,10 @@ from collections_app.api.errors import ApiError
 from collections_app.api.find_run import find_run
 from collections_app.api.limits import DEFAULT_CHANGES, EXPORT_RETRY_AFTER_SECONDS, MAX_LIMIT
 from collections_app.api.responses import accepted, success
-from collections_app.models import ApiKey, Comparison, Layout, Run
+from collections_app.models import ApiKey, Comparison, Run
 from collections_app.models.queues import TooManyQueued
 from collections_app.models.runs import check_ready
+from collections_app.records.exports.changes import LAYOUTS
 from collections_app.records.exports.create import create_changes_export, parse_format, parse_spec
 from collections_app.records.exports.subject import InvalidSpec
 from collections_app.records.formats.export_formats import ExportSpec, Format
@@ -40,7 +41,6 @@ from collections_app.system.background import StillWorking
 FILE_FORMATS = (Format.CSV, Format.XLSX, Format.JSONL, Format.PARQUET)
 _RETRY = {"Retry-After": str(EXPORT_RETRY_AFTER_SECONDS)}
 _COUNTS = tuple(Counts().by_name())
-_LAYOUTS = {"long": Layout.CHANGES, "wide": Layout.PRODUCTS}
 
 
 @endpoint("GET", "HEAD")
@@ -63,7 +63,7 @@ def run_change_file(
     """Send what changed in a run, or in the newest one, as a file. Respond with 202 while it is built."""
     spec = _spec(request, file_format)
     number, wanted = query.integer(request, "since"), _query(request)
-    layout = _LAYOUTS[query.choice(request, "layout", tuple(_LAYOUTS)) or "long"]
+    layout = LAYOUTS[query.choice(request, "layout", tuple(LAYOUTS)) or "long"]
     run = find_run(key, collection_id, runner_id)
     comparison = _comparison(run, _since(run, number))
     if comparison.is_ready:

@@ -71,6 +71,11 @@ class ListedExport:
     runs: str = ""  # several runs, as in URLs
 
     @property
+    def unit(self) -> str:
+        """What the export contains, in the plural."""
+        return "changes" if self.export.has_changes else "records"
+
+    @property
     def runs_label(self) -> str:
         """The runs in words; see label_of_runs()."""
         return label_of_runs(self.runs)

@@ -7,6 +7,7 @@ function start() {
   // Reloading the page doesn't download the file again.
   const here = new URL(location.href);
   here.searchParams.delete("start");
+  here.searchParams.delete("saved");
   history.replaceState(history.state, "", here);
   link.click();
 }

@@ -24,6 +24,9 @@ from collections_app.records.tracking.keys import texts_of
 from collections_app.records.tracking.kinds import ChangeKind
 from collections_app.sources import SourceUnavailable
 
+# As in addresses.
+LAYOUTS = {"long": Layout.CHANGES, "wide": Layout.PRODUCTS}
+
 _POLL_SECONDS = 0.5
 _COLUMNS = ("key", "title", "column", "kind", "was", "now", "percent", "amount", "currency")
 _PRODUCTS_AT_ONCE = 500

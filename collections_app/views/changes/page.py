@@ -14,11 +14,12 @@ from collections_app.models.verdicts import IS_TRUSTED
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.preview.concurrency import queries_of
 from collections_app.records.tracking.previous_runs import is_partial
-from collections_app.views.changes.download import changes_menu
+from collections_app.views.changes.download import changes_menu, requested_file
 from collections_app.views.changes.earlier import earlier_choices, find_since
 from collections_app.views.changes.query import ChangesQuery, read_query
 from collections_app.views.changes.results import UNFINISHED, changes_or_reason
 from collections_app.views.download.menu import preferred_format
+from collections_app.views.exports import render_exports
 from collections_app.views.fragments import wants_fragment
 from collections_app.views.run.lookup import neighbors
 from collections_app.views.run.table import render_result
@@ -30,7 +31,8 @@ def run_changes(request: MemberRequest, collection: Collection, number: int) -> 
     """Show what changed in a run `since` an earlier one. htmx gets the changes only.
 
     `what`, `column`, `min_percent`, `min_amount` and `q` filter the changes, `sort` and `dir` order them, and
-    `after` skips that many. With `wait`, htmx reloads the page once the runs have been compared.
+    `after` skips that many. With `wait`, htmx reloads the page once the runs have been compared. `start` is
+    the id of a file whose progress is shown, and whose download starts automatically.
     """
     query = read_query(request.GET, collection)
     run = collection.runs.filter(number=number).first()
@@ -42,6 +44,9 @@ def run_changes(request: MemberRequest, collection: Collection, number: int) -> 
         here = reverse("run_changes", args=[collection.pk, number])
         return redirect(here + query.address(since=since.number))
     context: dict[str, Any] = {"collection": collection, "run": run, "since": since, "query": query}
+    context |= requested_file(request, run, query)
+    if request.htmx.target == "exports":
+        return render_exports(request, "changes/page.html", context)
     with queries_of(request.user.pk):
         context |= changes_or_reason(run, since, query)
     if context["state"] == "ready":

@@ -42,7 +42,7 @@ class DownloadMenu:
     choices: list[Choice]
     columns_address: str = ""  # the page for choosing columns
     contents_address: str = ""  # the page that shows what is included
-    saved: Sequence[Choice] = ()  # the saved exports
+    more: Sequence[Choice] = ()  # below the others, such as the saved exports
 
 
 def run_menu(run: Run, preferred: str) -> DownloadMenu:
@@ -55,7 +55,7 @@ def run_menu(run: Run, preferred: str) -> DownloadMenu:
         is_category=run.category_list is not None,
         has_zip=run.is_kept or run.archive is not None,
     )
-    return replace(menu, saved=_saved(run.collection, folder))
+    return replace(menu, more=_saved(run.collection, folder))
 
 
 def search_menu(run: Run, query: TableQuery, preferred: str) -> DownloadMenu:
@@ -100,7 +100,7 @@ def latest_menu(collection: Collection, preferred: str) -> DownloadMenu:
         is_category=collection.is_category,
         has_zip=True,
     )
-    return replace(menu, saved=_saved(collection, folder))
+    return replace(menu, more=_saved(collection, folder))
 
 
 def _saved(collection: Collection, folder: str) -> list[Choice]:

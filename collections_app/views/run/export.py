@@ -1,5 +1,8 @@
 """Exports of a run's records to other formats: their page, and their files."""
 
+from dataclasses import replace
+from urllib.parse import urlencode
+
 from django.forms import Form
 from django.http import HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
@@ -11,6 +14,7 @@ from collections_app.models import Collection, Layout, Run
 from collections_app.people.access import Action, MemberRequest, collection_member
 from collections_app.records.exports.create import create_export
 from collections_app.records.exports.sample import Sample, is_at_hand, sample
+from collections_app.records.exports.saved import saved_export
 from collections_app.records.formats.export_formats import ExportSpec
 from collections_app.records.preview.search import LONGEST_SEARCH
 from collections_app.views.download.menu import preferred_format, remember_format
@@ -37,7 +41,7 @@ def run_export(request: MemberRequest, collection: Collection, number: int) -> H
     """Show the run's exports and the form. On POST, create an export.
 
     htmx gets the list of exports only, or with `sample` the form only. `start` is the id of the export whose
-    download starts automatically.
+    download starts automatically, under the name of the export that is `saved` at this address, if any.
     """
     run = find_ready_run(collection, number)
     if request.method == "POST":
@@ -94,9 +98,15 @@ def _context(request: MemberRequest, run: Run, *, takes_sample: bool) -> dict[st
     folder = reverse("run", args=[run.collection_id, run.number])
     exports = run.exports.filter(layout=Layout.RUN).newest_first()[:EXPORTS_SHOWN]
     listed = [listed_export(each, f"{folder}records.{each.format}", start) for each in exports]
+    saved = saved_export(run.collection, request.GET["saved"]) if "saved" in request.GET else None
+    if saved is not None:
+        # The file that was requested has the name of the saved export.
+        address = reverse("run_saved_export", args=[run.collection_id, run.number, saved.file_name])
+        listed = [replace(each, address=address) if each.is_started else each for each in listed]
     return {
         "run": run,
         "export_address": _address(run),
+        "export_query": f"?{urlencode({'saved': saved.file_name})}&" if saved else "",
         "takes_sample": takes_sample,
         "sample": found,
         "choices": choices(preferred_format(request), found),

@@ -1,5 +1,7 @@
 """Save an export for all runs of a collection, and download it for one run."""
 
+from urllib.parse import urlencode
+
 from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpResponse
@@ -57,5 +59,5 @@ def run_saved_export(
         raise Http404("This collection has no saved export with this name. It may have been deleted.")
     run = find_ready_run(collection, number)
     export = created(request, lambda: create_saved(run, saved))
-    page = reverse("run_export", args=[collection.pk, number])
+    page = reverse("run_export", args=[collection.pk, number]) + f"?{urlencode({'saved': saved.file_name})}"
     return file_or_progress(request, export, page, lambda export: deliverable_of_saved(export, saved))
