@@ -1,14 +1,18 @@
 """The quality page of a run, and what members do there."""
 
+import re
+from dataclasses import replace
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from collections_app.models import Collection, Overrule, Run, User, Verdict
+from collections_app.models import Collection, Overrule, Run, User, Verdict, VerdictLevel
+from collections_app.records.quality.reasons import Check, Reason
 from tests.support.results import make_processing_run
-from tests.support.verdicts import make_judged_runs, make_sliced_run
+from tests.support.verdicts import PROFILE, make_judged_runs, make_sliced_run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("results_folder")]
 
@@ -29,6 +33,35 @@ def test_the_page_shows_reasons_with_links_and_the_runs_that_it_compares_with(
     assert "4 trusted runs of the same kind" in page
     assert '<a href="/collections/101/runs/4/quality">4</a>' in page
     assert page.count("<circle") == 15  # of asin, title and price, in 5 runs
+
+
+def test_every_reason_links_to_what_it_is_about(as_bob: Client, runs: list[Run]) -> None:
+    reasons = [
+        Reason(check, VerdictLevel.CHECK, 0.5, 0, 1, column="price", title="Sorry").to_json()
+        for check in Check
+    ]
+    profile = replace(PROFILE, since=4).to_json()
+    Verdict.objects.filter(run=runs[4]).update(reasons=reasons, profile=profile)
+    page = as_bob.get(QUALITY.format(5)).text
+    found = re.findall(r'<a href="([^"]*)">Show', page[page.index('class="reasons"') :])[: len(Check)]
+    run, by_column = "/collections/101/runs/5/", "?sort=price&column=title&column=price#records"
+    assert dict(zip(Check, map(unescape, found), strict=True)) == {
+        Check.RECORDS: f"{run}#records",
+        Check.SCRAPED: f"{run}#records",
+        Check.PRODUCTS: f"{run}changes?since=4",
+        Check.COVERAGE: f"{run}?filter=price%2Cmissing#records",
+        Check.MISSING_COLUMN: f"{run}#records",
+        Check.NEW_COLUMN: f"{run}{by_column}",
+        Check.NUMBERS: f"{run}{by_column}",
+        Check.PRICE_LEVEL: f"{run}changes?since=4&what=price_down&what=price_up",
+        Check.PRICE_CHANGES: f"{run}changes?since=4&what=price_down&what=price_up",
+        Check.DUPLICATES: f"{run}duplicates",
+        Check.WITHOUT_KEY: f"{run}duplicates?show=without-key",
+        Check.NOTHING_CHANGED: f"{run}changes?since=4",
+        Check.TITLES: f"{run}?filter=price%2Cis%2CSorry#records",
+    }
+    runs[3].delete()
+    assert f'href="{run}changes">Show the comparison' in as_bob.get(QUALITY.format(5)).text
 
 
 def test_deleted_runs_of_the_baseline_are_counted(as_bob: Client, runs: list[Run]) -> None:

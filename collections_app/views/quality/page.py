@@ -1,6 +1,6 @@
 """The quality page of a run: its verdict, and what it is compared with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -19,13 +19,15 @@ from collections_app.records.quality.reasons import Check, Reason, percent, perc
 from collections_app.records.quality.verdicts import reasons_of
 from collections_app.views.quality.curves import curves
 
-# The pages of what some reasons are about.
-_LINKS = {
-    Check.PRODUCTS: ("run_changes", "", "Show changes"),
-    Check.PRICE_LEVEL: ("run_changes", "?what=price_down&what=price_up", "Show changed prices"),
-    Check.PRICE_CHANGES: ("run_changes", "?what=price_down&what=price_up", "Show changed prices"),
-    Check.DUPLICATES: ("run_duplicates", "", "Show duplicates"),
-    Check.WITHOUT_KEY: ("run_duplicates", "?show=without-key", "Show these records"),
+# The pages of what some reasons are about, their parameters, and the texts of the links.
+_PRICES = {"what": ["price_down", "price_up"]}
+_LINKS: Mapping[Check, tuple[str, Mapping[str, object], str]] = {
+    Check.PRODUCTS: ("run_changes", {}, "Show changes"),
+    Check.NOTHING_CHANGED: ("run_changes", {}, "Show the comparison"),
+    Check.PRICE_LEVEL: ("run_changes", _PRICES, "Show changed prices"),
+    Check.PRICE_CHANGES: ("run_changes", _PRICES, "Show changed prices"),
+    Check.DUPLICATES: ("run_duplicates", {}, "Show duplicates"),
+    Check.WITHOUT_KEY: ("run_duplicates", {"show": "without-key"}, "Show these records"),
 }
 # How many runs the curves show.
 _MOST_RUNS = 30
@@ -33,7 +35,7 @@ _MOST_RUNS = 30
 
 @dataclass(frozen=True)
 class ReasonLine:
-    """A reason, and a link to what it is about, if there is a page for it."""
+    """A reason, and a link to what it is about."""
 
     reason: Reason
     address: str
@@ -77,7 +79,7 @@ def _context(run: Run, verdict: Verdict) -> dict[str, object]:
     return {
         "verdict": verdict,
         "profile": profile,
-        "reasons": [_line(run, reason) for reason in reasons],
+        "reasons": [_line(run, reason, profile, _since(profile, earlier)) for reason in reasons],
         "has_more_reasons": len(reasons) == MOST_REASONS,
         "least_baseline": LEAST_BASELINE,
         "baseline": [each.run for each in usual],
@@ -100,17 +102,26 @@ def _baseline(run: Run, verdict: Verdict, earlier: Sequence[Verdict]) -> list[Ve
     return [known[number] for number in verdict.baseline if number in known]
 
 
-def _line(run: Run, reason: Reason) -> ReasonLine:
+def _since(profile: Profile, earlier: Sequence[Verdict]) -> int | None:
+    """Return the run that the checks compared the records with, unless it is deleted."""
+    return profile.since if profile.since in {each.run.number for each in earlier} else None
+
+
+def _line(run: Run, reason: Reason, profile: Profile, since: int | None) -> ReasonLine:
     each = _filter(reason)
     if each is not None:
         return ReasonLine(reason, _records_address(run, filter=str(each)), "Show these records")
     if reason.check in _LINKS:
-        name, query, link = _LINKS[reason.check]
+        name, values, link = _LINKS[reason.check]
+        compared = {"since": since} if name == "run_changes" and since else {}
         address = reverse(name, args=[run.collection_id, run.number])
-        return ReasonLine(reason, f"{address}{query}", link)
-    if reason.check == Check.NUMBERS:
-        return ReasonLine(reason, _records_address(run, sort=reason.column), "Show records by this column")
-    return ReasonLine(reason, "", "")
+        query = urlencode({**compared, **values}, doseq=True)
+        return ReasonLine(reason, f"{address}?{query}" if query else address, link)
+    if reason.check in {Check.NUMBERS, Check.NEW_COLUMN}:
+        columns = [profile.title_column, reason.column]
+        address = _records_address(run, sort=reason.column, column=[each for each in columns if each])
+        return ReasonLine(reason, address, "Show records by this column")
+    return ReasonLine(reason, _records_address(run), "Show records")
 
 
 def _filter(reason: Reason) -> Filter | None:
@@ -122,9 +133,10 @@ def _filter(reason: Reason) -> Filter | None:
     return None
 
 
-def _records_address(run: Run, **query: str) -> str:
+def _records_address(run: Run, **query: str | Sequence[str]) -> str:
     address = reverse("run", args=[run.collection_id, run.number])
-    return f"{address}?{urlencode(query)}#records"
+    parameters = f"?{urlencode(query, doseq=True)}" if query else ""
+    return f"{address}{parameters}#records"
 
 
 def _columns(
