@@ -1,5 +1,6 @@
 """What changed between two runs, by their records."""
 
+import itertools
 import json
 import random
 import unicodedata
@@ -21,6 +22,7 @@ from collections_app.records.tracking.counts import Counts
 from collections_app.records.tracking.keys import Key, suggest_key
 from collections_app.records.tracking.kinds import ChangeKind
 from collections_app.records.tracking.slices import SliceFile, described, write_slice
+from collections_app.records.tracking.values import Nothing, value_of
 from tests.support import tools
 from tests.support.tools import ROOT
 
@@ -115,7 +117,6 @@ class TestEquality:
             ("Caf\u00e9", "Cafe\u0301 "),
             ("two  words", "two words"),
             (["a", "b", {"c": 1}], [{"c": 1}, "b", "a"]),
-            (None, ""),
         ],
     )
     def test_values_that_mean_the_same_do_not_differ(self, tmp_path: Path, was: object, now: object) -> None:
@@ -144,11 +145,17 @@ class TestEquality:
         after: Records = [{"asin": "B01", "price": "3.150"}, before[1]]
         assert kinds(compare(before, after, tmp_path)[0]) == [("other", "price")]
 
-    def test_the_kinds_of_nothing_are_no_change_of_a_product(self, tmp_path: Path) -> None:
-        nothing: Records = [{"x": None}, {"x": ""}, {"x": " "}, {}]
-        before = [LAPTOP | {"asin": str(index)} | values for index, values in enumerate(nothing)]
-        after = [LAPTOP | {"asin": str(index)} | values for index, values in enumerate(nothing[::-1])]
-        assert compare(before, after, tmp_path)[0] == []
+    @pytest.mark.parametrize("column", ["x", "price", "stock", "seller"])
+    def test_absent_null_and_empty_values_differ(self, tmp_path: Path, column: str) -> None:
+        nothing: Records = [{}, {column: None}, {column: ""}, {column: " \n"}]
+        pairs = [(was, now) for was in nothing for now in nothing]
+        before = [{"asin": str(index)} | was for index, (was, _) in enumerate(pairs)]
+        after = [{"asin": str(index)} | now for index, (_, now) in enumerate(pairs)]
+        entries, counts = compare(before, after, tmp_path)
+        assert {(each.kind, each.column) for each in entries} == {("other", column)}
+        assert counts.by_name()["other"] == 10  # all but four of a kind, and two spellings of empty
+        words = {(value_of(each.was), value_of(each.now)) for each in entries}
+        assert words == set(itertools.permutations(Nothing, 2))
 
 
 class TestMatching:

@@ -82,10 +82,13 @@ class Classifier:
         self._unit = unit_of(tracked.price or "")
 
     def change(self, column: str, was: Cell, now: Cell) -> Change | None:
-        """Return how a column has changed, or None if both values mean the same, or nothing."""
+        """Return how a column has changed, or None if both values mean the same.
+
+        Absent, null and empty values differ from each other.
+        """
         before, after = value_of(was.json), value_of(now.json)
         if isinstance(before, Nothing) and isinstance(after, Nothing):
-            return None
+            return None if before is after else Change(ChangeKind.OTHER)
         if column == self._tracked.price:
             return self._price(was, now) if _differ(before, after) or was.currency != now.currency else None
         if not _differ(before, after):
