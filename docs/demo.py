@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.support.server import DemoServer, make_demo, serving  # noqa: E402
+from tests.support.server import DemoServer, add_demo, make_migrated, serving  # noqa: E402
 
 
 @contextmanager
@@ -46,7 +46,8 @@ def signed_in(*arguments: str, **options: Any) -> Iterator[Page]:
 
 @contextmanager
 def served(data_dir: Path) -> Iterator[DemoServer]:
-    """Create and serve a demo in this folder."""
-    make_demo(data_dir)
+    """Create and serve a demo in a new folder."""
+    make_migrated(data_dir)
+    add_demo(data_dir)
     with serving(data_dir, data_dir / "log") as server:
         yield server

@@ -108,18 +108,27 @@ def _join(user: User, team: Team, role: Role) -> User:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+def django_db_modify_db_settings(django_db_modify_db_settings: None, migrated_data: Path) -> None:
+    """Let Django find the test database migrated."""
+    name = str(connection.creation._get_test_db_name())  # type: ignore[attr-defined]
+    databases.copy_to_test_database(migrated_data, name)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Start PostgreSQL's generated ids above those that tests choose, as on SQLite."""
     if databases.is_postgresql():
         table = Collection._meta.db_table
         with django_db_blocker.unblock(), connection.cursor() as cursor:
             cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), 1000)", [table])
+    yield
+    connection.close()
 
 
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
-    """Don't drop databases on PostgreSQL, because its server is removed after the tests."""
-    return databases.is_postgresql()
+    """Keep the copied database. It goes away with PostgreSQL's server, or with the folder of settings.py."""
+    return True
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -101,42 +101,65 @@ def wait_until_it_answers(url: str, process: tools.Process, log: Path) -> None:
     pytest.fail(f"The server doesn't answer:\n{log.read_text()}")
 
 
-# Preparing all runs for comparison takes minutes, and each server of the demo would begin with that.
+# Preparing all runs for comparison takes minutes, and each server of the demo would begin with that. Even a
+# few runs take longer than the rest of the demo, so `make test` prepares none.
 PREPARE_FEW = """
 from collections_app.models import Collection, Run
-newest = [run.pk for each in Collection.objects.all() for run in each.runs.newest_first()[:3]]
+newest = [run.pk for each in Collection.objects.all() for run in each.runs.newest_first()[:{count}]]
 Run.objects.exclude(pk__in=newest).update(needs_slice=False)
 """
 
 
 @pytest.fixture(scope="session")
-def demo_data(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A data folder with the demo and the static files, created once. Copy it with databases.copy()."""
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all test processes share."""
     base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    demo = shared / "demo-data"
-    with (shared / "demo-data.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not demo.exists():
-            unfinished = shared / "demo-data.unfinished"
-            unfinished.mkdir()
-            make_demo(unfinished, "--day", str(DAY))
-            manage(unfinished, "shell", "--no-imports", "--command", PREPARE_FEW)
-            manage(unfinished, "work", "--once")
-            databases.rename(unfinished, demo)
-    return demo
+    return base if worker_id == "master" else base.parent
 
 
-def make_demo(data_dir: Path, *options: str) -> None:
-    """Fill an empty data folder with the demo, created with these options, and the static files."""
-    for command in (
-        ["migrate", "--verbosity=0"],
-        ["createcachetable"],
-        ["demo", *options],
-        ["collectstatic", "--noinput", "--verbosity=0"],
-    ):
-        manage(data_dir, *command)
+@pytest.fixture(scope="session")
+def migrated_data(shared_folder: Path) -> Path:
+    """A data folder with an empty, migrated database, created once. Copy it with databases.copy()."""
+    return _made_once(shared_folder / "migrated-data", make_migrated)
+
+
+@pytest.fixture(scope="session")
+def demo_data(migrated_data: Path, shared_folder: Path) -> Path:
+    """A data folder with the demo and the static files, created once. Copy it with databases.copy()."""
+
+    def make(data_dir: Path) -> None:
+        databases.copy(migrated_data, data_dir)
+        add_demo(data_dir, "--day", str(DAY))
+        count = 3 if tools.is_thorough() else 0
+        manage(data_dir, "shell", "--no-imports", "--command", PREPARE_FEW.format(count=count))
+        manage(data_dir, "work", "--once")
+
+    return _made_once(shared_folder / "demo-data", make)
+
+
+def make_migrated(data_dir: Path) -> None:
+    """Create a data folder with an empty database."""
+    data_dir.mkdir()
+    manage(data_dir, "migrate", "--verbosity=0")
+    manage(data_dir, "createcachetable")
+
+
+def add_demo(data_dir: Path, *options: str) -> None:
+    """Add the demo, created with these options, and the static files to a data folder without data."""
+    manage(data_dir, "demo", *options)
+    manage(data_dir, "collectstatic", "--noinput", "--verbosity=0")
     shutil.copy(AXE_FILE_PATH, data_dir / "static" / AXE)
+
+
+def _made_once(data_dir: Path, make: Callable[[Path], object]) -> Path:
+    """Return a data folder. The first test process that needs it makes it."""
+    with data_dir.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not data_dir.exists():
+            unfinished = data_dir.with_suffix(".unfinished")
+            make(unfinished)
+            databases.rename(unfinished, data_dir)
+    return data_dir
 
 
 @pytest.fixture(scope="session")
