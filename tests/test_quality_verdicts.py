@@ -9,6 +9,7 @@ from collections_app.management.worker import Judge, Slicer, Worker
 from collections_app.models import Collection, Overrule, Run, Slice, TrackingSettings, Verdict
 from collections_app.records.quality import verdicts
 from collections_app.records.quality.profile import ColumnProfile, ProductChanges, Profile
+from collections_app.records.tracking.slice_builder import build_slice
 from collections_app.runs.removal import delete_run
 from tests.support.results import make_ready_run
 from tests.support.verdicts import CHANGES, make_sliced_run
@@ -133,3 +134,12 @@ def test_the_worker_judges_runs_by_their_records(laptops: Collection) -> None:
         pass
     assert levels() == ["learning", "learning", "learning", "good", "broken"]
     assert Verdict.objects.get(run__number=5).reasons[0]["level"] == "broken"
+
+
+@pytest.mark.usefixtures("results_folder")
+def test_a_run_is_judged_before_a_key_is_suggested(laptops: Collection) -> None:
+    # The worker is killed between the slice and the suggestion.
+    build_slice(make_ready_run(laptops, [{"asin": "B1"}]))
+    judge_all()
+    assert levels() == ["learning"]
+    assert TrackingSettings.objects.get(collection=laptops).key == ("asin",)

@@ -471,6 +471,11 @@ class Judge(BackgroundTask):
             judge(run)
         except DatabaseError:
             raise
+        except (SliceUnavailable, QueryTimeout, UnreadableFile, OSError) as error:
+            logger.warning(
+                "work verdict collection=%s run=%s problem=%s", run.collection_id, run.number, error
+            )
+            self._backoff.failed("run", run.pk)
         except Exception:
             logger.exception("work verdict collection=%s run=%s", run.collection_id, run.number)
             self._backoff.failed("run", run.pk)

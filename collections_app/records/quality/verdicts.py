@@ -19,6 +19,7 @@ from collections_app.records.quality.profile import Profile, profile_of
 from collections_app.records.quality.reasons import Reason
 from collections_app.records.quality.run_kind import kind_of
 from collections_app.records.tracking.databases import open_files
+from collections_app.records.tracking.settings import tracking_of
 from collections_app.records.tracking.slices import SliceFile
 from collections_app.records.tracking.stored_slices import SliceUnavailable, existing_slice
 
@@ -39,7 +40,7 @@ def judge(run: Run) -> bool:
     """Judge a run that has a slice, and store its verdict.
 
     Return False if the run, its baseline or the key has changed in the meantime. Then it still has to be
-    judged. Raises TrackingSettings.DoesNotExist, SliceUnavailable, and the errors of open_database().
+    judged. Raises SliceUnavailable, and the errors of open_database().
     """
     return _store(_judgment(run))
 
@@ -66,7 +67,9 @@ def lock_verdicts(run: Run) -> TrackingSettings:
 
 
 def _judgment(run: Run) -> _Judgment:
-    settings = TrackingSettings.objects.get(collection=run.collection_id)
+    settings = tracking_of(run.collection)
+    if settings.pk is None:
+        raise SliceUnavailable("No run of the collection can be read.")
     old = Verdict.objects.filter(run=run).first()
     profile = _profile(run, settings, old)
     recognized = kind_of(run, profile)
