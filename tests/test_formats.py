@@ -7,7 +7,7 @@ import math
 import shutil
 import signal
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -52,10 +52,19 @@ LAPTOPS: Records = [
 ]
 
 
-def written(records: Records, kind: Format, folder: Path, *, batch: int = 2, **options: Any) -> bytes:
-    """Return the records as a file, read in batches of a few."""
+def written(
+    records: Records,
+    kind: Format,
+    folder: Path,
+    *,
+    batch: int = 2,
+    batches: Sequence[Records] = (),
+    **options: Any,
+) -> bytes:
+    """Return the records as a file, read in batches of a few. `batches` are read first."""
 
     def read() -> Iterator[Records]:
+        yield from batches
         for start in range(0, len(records), batch):
             yield records[start : start + batch]
 
@@ -493,6 +502,10 @@ class TestXlsx:
 
 
 class TestParquet:
+    def test_records_may_come_in_empty_batches(self, tmp_path: Path) -> None:
+        content = written([], Format.PARQUET, tmp_path, batches=[[], LAPTOPS, []])
+        assert len(rows_of_parquet(content)) == len(LAPTOPS)
+
     def test_columns_have_types(self, tmp_path: Path) -> None:
         content = written(LAPTOPS, Format.PARQUET, tmp_path)
         assert {name: str(kind) for name, kind in zip(*_schema(content), strict=True)} == {

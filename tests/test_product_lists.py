@@ -87,6 +87,14 @@ class TestMovers:
         assert movers.newest
         assert (movers.newest.number, len(movers.falls), movers.rises) == (2, 1, [])
 
+    def test_a_change_that_is_too_large_is_no_move(self, as_bob: Client, laptops: Collection) -> None:
+        for price in ("0.000000000000000001", "999999999999999999"):
+            make_tracked_run(laptops, [LAPTOP | {"price": price}])
+        assert movers_of(laptops, 7).rises == []
+        as_bob.post("/collections/101/watchlist", {"keys": "B01"})
+        assert "999,999,999,999,999,999" in as_bob.get("/collections/101/watchlist").content.decode()
+        assert "999,999,999,999,999,999" in as_bob.get("/collections/101/products/B01").content.decode()
+
     def test_the_page_shows_falls_and_rises(self, as_bob: Client, laptops: Collection) -> None:
         assert "has no key" in as_bob.get("/collections/101/movers").content.decode()
         make_runs(laptops, {"A": 100, "B": 100}, {"A": 80, "B": 130})

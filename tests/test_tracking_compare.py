@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collections_app.records.formats.json_records import read_texts
+from collections_app.records.formats.json_records import Number, read_texts
 from collections_app.records.formats.json_text import encoded
 from collections_app.records.preview.engine import open_database
 from collections_app.records.tracking.compare import Comparer, Entry
@@ -95,6 +95,12 @@ class TestKinds:
         assert (entry.key, entry.title, entry.was, entry.now) == ('["B01"]', "Laptop", "129900", "114900")
         assert (entry.percent, entry.amount) == (Decimal("-11.5"), Decimal(-150))
         assert (entry.number_before, entry.number) == (1, 1)
+
+    @pytest.mark.parametrize("price", ["1e400", "999999999999999999"])
+    def test_a_change_that_is_too_large_has_no_percentage(self, tmp_path: Path, price: str) -> None:
+        before, after = ({"asin": "B01", "price": Number(text.encode())} for text in ("1e-18", price))
+        ([entry], _) = compare([before], [after], tmp_path)
+        assert (entry.kind, entry.percent) == (ChangeKind.PRICE_UP, None)
 
     def test_another_currency_is_no_change_of_the_price(self, tmp_path: Path) -> None:
         before = {"asin": "B01", "price": "12.00", "currency": "AUD"}

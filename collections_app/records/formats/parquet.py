@@ -125,7 +125,7 @@ def _write_rows(table: Table, types: list["_Type"], folder: Path) -> _Rows:
                 for row in zip(*map(_quoted_cells, columns), strict=True)
             ]
             rows.count += len(lines)
-            rows.longest = max(rows.longest, *map(len, lines))
+            rows.longest = max(rows.longest, max(map(len, lines), default=0))
             if left < 0:
                 out, left = _next_part(rows, folder, files), _PART_BYTES
             written = out.write(b"".join(lines))

@@ -12,6 +12,7 @@ from typing import Any
 
 from collections_app.models import Collection
 from collections_app.records.availability import Availability, availability_of
+from collections_app.records.tracking.percent import percent_of
 from collections_app.records.tracking.tracked_runs import TrackedRun, query_products
 
 # Of the newest runs. A run may have several for the same product.
@@ -95,8 +96,8 @@ class PriceChange:
 
     @property
     def percent(self) -> Decimal | None:
-        """The change in percent, or None if the product was free."""
-        return (self.now - self.was) * 100 / self.was if self.was else None
+        """The change in percent, with one decimal, or None if it isn't known."""
+        return percent_of(self.was, self.now)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from collections_app.records.availability import Availability, availability_of
 from collections_app.records.column_roles import Role, columns_of, currency_column
 from collections_app.records.formats.json_records import Number
 from collections_app.records.money import Amount, Notation, currency_named, unit_of
+from collections_app.records.tracking.percent import percent_of
 from collections_app.records.tracking.values import Nothing, Value, text_of, value_of
 
 
@@ -109,7 +110,7 @@ class Classifier:
         if not difference:
             return None
         kind = ChangeKind.PRICE_UP if difference > 0 else ChangeKind.PRICE_DOWN
-        return Change(kind, _percent(before.value, difference), difference / self._unit)
+        return Change(kind, percent_of(before.value, after.value), difference / self._unit)
 
 
 def _differ(before: Value, after: Value) -> bool:
@@ -127,13 +128,6 @@ def amount_of(cell: Cell, notation: Notation | None) -> Amount | None:
         return None
     beside = text_of(cell.currency) if cell.currency else ""
     return Amount(amount.value, currency_named(amount.currency, beside))
-
-
-def _percent(was: Decimal, difference: Decimal) -> Decimal | None:
-    if not was:
-        return None
-    # Adding 0 turns -0.0 into 0.0.
-    return (difference * 100 / abs(was)).quantize(Decimal("0.1"), ROUND_HALF_EVEN) + 0
 
 
 def _stock(before: Value, after: Value) -> ChangeKind:

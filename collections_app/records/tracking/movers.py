@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from collections_app.models import Collection
+from collections_app.records.tracking.percent import LARGEST
 from collections_app.records.tracking.tracked_runs import TrackedRun, query_products
 
 # How many falls and rises are shown.
@@ -30,13 +31,15 @@ WITH prices AS (
     SELECT
         *, 100 * (now - usual) / usual AS percent,
         row_number() OVER (PARTITION BY now > usual ORDER BY abs(now - usual) / usual DESC, key) AS rank
-    FROM moves WHERE abs(now - usual) / usual >= $least
+    FROM moves WHERE abs(now - usual) / usual BETWEEN $least AND $largest
 ), movers AS (SELECT * FROM ranked WHERE rank <= $most)
 SELECT key, title, movers.currency, usual, now, percent, runs
 FROM movers JOIN read_parquet($files) USING (key) WHERE number = $newest ORDER BY rank
 """
 # A smaller change, as a share, isn't a move.
 _LEAST = 0.001
+# Nor is a larger one: then one of the prices is wrong.
+_LARGEST = float(LARGEST / 1000)
 _CENTS, _TENTHS = Decimal("0.01"), Decimal("0.1")
 
 
@@ -85,6 +88,7 @@ def _values(runs: Sequence[TrackedRun]) -> dict[str, object]:
         "numbers": numbers,
         "newest": numbers[-1] if numbers else 0,
         "least": _LEAST,
+        "largest": _LARGEST,
         "most": MOST_MOVERS,
     }
 

@@ -56,7 +56,7 @@ def _amount(column: str, cell: str | None) -> Decimal | None:
 
 def _is_usual(number: Decimal) -> bool:
     """Whether a number has as few digits as amounts have. Others are shown as they were scraped."""
-    return abs(number) < _LARGEST and number == number.quantize(_SMALLEST)
+    return -_LARGEST < number < _LARGEST and number == number.quantize(_SMALLEST)
 
 
 def _usual_decimals(column: str, amounts: Sequence[Decimal | None]) -> int:

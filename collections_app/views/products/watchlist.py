@@ -72,8 +72,7 @@ class Line:
     @property
     def percent(self) -> Decimal | None:
         """The last change in percent, with one decimal."""
-        percent = self.change.percent if self.change else None
-        return None if percent is None else round(percent, 1)
+        return self.change.percent if self.change else None
 
 
 def _line(watched: WatchedProduct, history: History | None) -> Line:
