@@ -1,6 +1,6 @@
 """The URLs of the app: the views for people, and the API for scripts."""
 
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from collections_app.api import urls as api
 from collections_app.views.changes.download import run_changes_file
@@ -135,7 +135,8 @@ of_a_collection: list[URLPattern | URLResolver] = [
     path("selection/export", selection_export, name="selection_export"),
     path("movers", collection_movers, name="collection_movers"),
     path("watchlist", collection_watchlist, name="collection_watchlist"),
-    path("products/<path:key>", product, name="product"),
+    # Not <path:key>: a key may contain a line break.
+    re_path(r"^products/(?P<key>(?s:.+))$", product, name="product"),
     path("runs/<int:number>/", include(of_a_run)),
 ]
 

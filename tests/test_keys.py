@@ -9,7 +9,8 @@ from collections_app.records.preview.engine import open_database
 from collections_app.records.tracking import keys
 from collections_app.records.tracking.candidates import candidates
 from collections_app.records.tracking.duplicates import duplicates, without_key
-from collections_app.records.tracking.keys import Key, KeyCheck, check_key
+from collections_app.records.tracking.key_text import parse_key, shown_key
+from collections_app.records.tracking.keys import Key, KeyCheck, check_key, sql_key
 from tests.test_tracking_compare import slice_of
 
 ASIN = ("asin",)
@@ -48,6 +49,17 @@ class TestCheck:
         with open_database(of.path, seconds=5) as database:
             assert check_key(database, of, ASIN) == KeyCheck(0, 0, 0)
             assert candidates(database, of) == []
+
+
+def test_each_key_can_be_written_as_a_text(tmp_path: Path) -> None:
+    texts = [f"a{chr(code)}b" for code in range(0x100)] + [f"{chr(code)}a" for code in range(0x100)]
+    of = slice_of([{"asin": text} for text in texts], tmp_path)
+    with open_database(of.path, seconds=5) as database:
+        rows = database.query(
+            f"SELECT {sql_key(of, ASIN)} FROM read_parquet($slice)", {"slice": str(of.path)}
+        )
+    for (key,) in rows:
+        assert parse_key(shown_key(key), ASIN) == key
 
 
 class TestCandidates:

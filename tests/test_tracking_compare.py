@@ -123,6 +123,9 @@ class TestEquality:
             ("Caf\u00e9", "Cafe\u0301 "),
             ("two  words", "two words"),
             (["a", "b", {"c": 1}], [{"c": 1}, "b", "a"]),
+            ([{"a": 1, "b": [1, 2]}], [{"b": [2, 1.0], "a": "1.00"}]),
+            ([{}, ""], ["", []]),
+            ([], " "),
         ],
     )
     def test_values_that_mean_the_same_do_not_differ(self, tmp_path: Path, was: object, now: object) -> None:
@@ -130,7 +133,10 @@ class TestEquality:
 
     @pytest.mark.parametrize(
         ("was", "now"),
-        [(1, True), ("1", "01"), ("a", "A"), (0, None), ("x" * 2000, "x" * 2000 + "y"), ([1], [2])],
+        [
+            *((1, True), ("1", "01"), ("a", "A"), (0, None), ("x" * 2000, "x" * 2000 + "y"), ([1], [2])),
+            *(([1], [True]), ([1, 1], [1]), ([{"a": 1}], [{"a": 2}]), ([10**30], [10**30 + 1]), ([0], [])),
+        ],
     )
     def test_values_that_differ_are_a_change(self, tmp_path: Path, was: object, now: object) -> None:
         entries, _ = compare([LAPTOP | {"x": was}], [LAPTOP | {"x": now}], tmp_path)
@@ -180,6 +186,13 @@ class TestMatching:
         assert entries == []
         assert (counts.matched, counts.duplicates, counts.duplicates_before) == (0, 3, 3)
         assert (counts.without_key, counts.without_key_before) == (2, 1)
+
+    @pytest.mark.parametrize("space", ["\n", "\t", "\r\n", "\x0b", "\x1f", "\x85", "\u00a0", "\u2028"])
+    def test_keys_are_trimmed_as_python_does(self, tmp_path: Path, space: str) -> None:
+        _, counts = compare(
+            [LAPTOP, DESK], [LAPTOP | {"asin": f"{space}B01{space}"}, {"asin": space}], tmp_path
+        )
+        assert (counts.matched, counts.without_key) == (1, 1)
 
     def test_keys_are_trimmed_and_keep_their_case(self, tmp_path: Path) -> None:
         _, counts = compare([LAPTOP, MOUSE], [LAPTOP | {"asin": " B01 "}, MOUSE | {"asin": "b02"}], tmp_path)
@@ -384,6 +397,12 @@ class TestHostileRecords:
         assert entries == []
         assert sum(counts.by_name()[name] for name in LATER) == len(records)
         assert counts.matched
+
+    @pytest.mark.thorough
+    def test_many_columns_are_compared_in_bounded_time(self, tmp_path: Path) -> None:
+        before, after = ({f"c{column}": column + run for column in range(200)} for run in (0, 1))
+        entries, _ = compare([LAPTOP | before], [LAPTOP | after], tmp_path)
+        assert len(entries) == 200
 
     @pytest.mark.parametrize(
         "text",

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from collections_app.models import Collection, TrackingSettings, WatchedProduct
+from tests.support.html import links
 from tests.support.products import LAPTOP, MOUSE, make_tracked_run
 
 pytestmark = pytest.mark.django_db
@@ -61,6 +62,24 @@ def test_a_key_can_contain_any_characters(as_bob: Client, laptops: Collection, k
     make_tracked_run(laptops, [LAPTOP | {"asin": key}])
     html = page(as_bob, laptops, key)
     assert "<script>x" not in html
+
+
+@pytest.mark.parametrize(
+    "key", ["..", ".", "a/../b", "a\nb", "\0", "a\x1fb", "%2e%2e", "?", "#", ".json", "a//b", "\\", "\u202e"]
+)
+def test_links_lead_to_products_with_unusual_keys(
+    as_bob: Client, client: Client, bobs_key: str, laptops: Collection, key: str
+) -> None:
+    since, run = (make_tracked_run(laptops, [LAPTOP | {"asin": key, "price": price}]) for price in (1, 2))
+    changes = as_bob.get(f"/collections/101/runs/{run.number}/changes?since={since.number}")
+    (address,) = {link for link in links(changes).values() if "/101/products/" in link}
+    assert not {".", ".."} & set(address.split("/"))
+    assert as_bob.get(address).status_code == 200
+    assert address in as_bob.get("/collections/101/movers").content.decode()
+    assert as_bob.post("/collections/101/watchlist", {"product": key, "watch": "on"}).status_code == 302
+    assert address in as_bob.get("/collections/101/watchlist").content.decode()
+    api = client.get(f"/api/v1{address}.json", headers={"x-api-key": bobs_key})
+    assert api.json()["data"]["key"] == [key]
 
 
 def test_a_key_of_several_columns_is_a_list(as_bob: Client, laptops: Collection) -> None:

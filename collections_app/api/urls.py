@@ -63,8 +63,9 @@ _v1 = [
     path(f"{_LATEST}/changes.<file_format>", run_change_file, name="latest_change_file"),
     path(f"{_RUN}/exports/<name>", run_saved_export, name="run_saved_export"),
     path(f"{_LATEST}/exports/<name>", run_saved_export, name="latest_saved_export"),
-    path(
-        "collections/<collection_id>/products/<path:product_key>.json",
+    # Not <path:product_key>: a key may contain a line break.
+    re_path(
+        r"^collections/(?P<collection_id>[^/]+)/products/(?P<product_key>(?s:.+))\.json$",
         product_history,
         name="product_history",
     ),

@@ -14,7 +14,7 @@ from collections_app.records.tracking.prices import SqlPrices
 from collections_app.records.tracking.slices import SliceFile
 
 # Changes with the columns of the files.
-VERSION = 1
+VERSION = 2
 # How many rows are sorted at once, in memory.
 _MOST_ROWS = 200_000
 # Small enough to read few rows for one product, large enough that there are few groups to look up.

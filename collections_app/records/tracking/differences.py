@@ -26,11 +26,15 @@ SELECT before.* EXCLUDE n, n_before, n_after
 FROM (SELECT n, {hashes} FROM read_parquet($slice)) AS before JOIN {pairs} AS pairs ON before.n = n_before
 WHERE pairs.rowid >= {first} AND pairs.rowid < {last}
 """
+# DuckDB would take minutes to plan a join with a condition on a hundred columns.
 _DIFFERENT = """
 CREATE OR REPLACE TEMP TABLE different AS
-SELECT n_before, n_after, {flags}, sum({size}) OVER (ORDER BY n_after) // {most} AS part
-FROM (SELECT n, {hashes} FROM read_parquet($slice)) AS after JOIN hashes_before ON after.n = n_after
-WHERE {any}
+WITH compared AS MATERIALIZED (
+    SELECT n_before, n_after, {flags}, {sizes}
+    FROM (SELECT n, {hashes} FROM read_parquet($slice)) AS after JOIN hashes_before ON after.n = n_after
+)
+SELECT COLUMNS('n_.*|d.*'), sum(list_sum([{size}])) OVER (ORDER BY n_after) // {most} AS part
+FROM compared WHERE list_bool_or([{different}])
 """
 _FOUND = "SELECT coalesce(max(part), -1) + 1, {flags} FROM different"
 _SUMS = "SELECT {sums} FROM different"
@@ -103,7 +107,7 @@ class Differences:
     def _compare(self, columns: Sequence[str], pairs: str, first: int, last: int) -> None:
         hashes = [
             f"hash({self._cell(self._before, column)}) AS h{index},"
-            f" strlen({self._before.sql_name(column)}) AS s{index}"
+            f" coalesce(strlen({self._before.sql_name(column)}), 0) AS s{index}"
             for index, column in enumerate(columns)
         ]
         hashes_after = [
@@ -118,10 +122,9 @@ class Differences:
             _DIFFERENT.format(
                 hashes=", ".join(hashes_after),
                 flags=", ".join(f"a{index} <> h{index} AS d{index}" for index in indexes),
-                size=" + ".join(
-                    f"CASE WHEN d{index} THEN coalesce(s{index}, 0) ELSE 0 END" for index in indexes
-                ),
-                any=" OR ".join(f"d{index}" for index in indexes),
+                sizes=", ".join(f"s{index}" for index in indexes),
+                size=", ".join(f"CASE WHEN d{index} THEN s{index} ELSE 0 END" for index in indexes),
+                different=", ".join(f"d{index}" for index in indexes),
                 most=_MOST_BYTES,
             ),
             {"slice": str(self._after.path)},

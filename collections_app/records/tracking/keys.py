@@ -1,6 +1,7 @@
 """The columns that name a product, such as its ASIN."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,8 +125,12 @@ def sql_text(column: str) -> str:
     return f"CASE WHEN {is_cut} THEN {column} ELSE json_extract_string({column}, '$') END"
 
 
+# The characters that str.strip() removes. DuckDB's trim() leaves tabs and line breaks.
+_SPACES = r"[\s\v\x1c-\x1f\x85\p{Z}]+"
+
+
 def _part(column: str) -> str:
-    return f"nullif(trim({sql_text(column)}), '')"
+    return f"nullif(regexp_replace({sql_text(column)}, '^{_SPACES}|{_SPACES}$', '', 'g'), '')"
 
 
 def texts_of(key: str) -> Sequence[str]:
@@ -136,4 +141,12 @@ def texts_of(key: str) -> Sequence[str]:
 
 def key_of_texts(texts: Iterable[str]) -> str:
     """Return the key with these texts, as sql_key() writes it."""
-    return json.dumps(list(texts), ensure_ascii=False, separators=(",", ":"))
+    return _ESCAPE.sub(_as_escaped_in_sql, json.dumps(list(texts), ensure_ascii=False, separators=(",", ":")))
+
+
+_ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
+
+
+def _as_escaped_in_sql(escape: re.Match[str]) -> str:
+    """Write the hexadecimal digits of an escape in upper case, as DuckDB does."""
+    return escape[0][:2] + escape[0][2:].upper()

@@ -1,6 +1,5 @@
 """Find products in the newest runs of a team's collections."""
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from collections_app.models import Block, Collection, Team
 from collections_app.records.preview.engine import QueryTimeout, UnreadableFile, open_database
 from collections_app.records.tracking.block_files import VERSION
 from collections_app.records.tracking.blocks import local_path
+from collections_app.records.tracking.keys import key_of_texts
 from collections_app.records.tracking.tracked_runs import ProductsUnavailable
 from collections_app.system.database import release_connections
 
@@ -101,7 +101,7 @@ def _products(blocks: Sequence[Block], text: str, words: Sequence[str]) -> Itera
     statement = _SEARCH.format(words=" AND ".join(_WORD.format(index=index) for index in range(len(words))))
     values: dict[str, Any] = {
         "files": [*map(str, by_path)],
-        "key": json.dumps(text.strip(), ensure_ascii=False),
+        "key": key_of_texts([text.strip()])[1:-1],
         "most": MOST_FOUND + 1,
         **{f"word{index}": word for index, word in enumerate(words)},
     }

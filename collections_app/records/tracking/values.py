@@ -2,9 +2,11 @@
 
 import json
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from collections_app.records.formats.json_records import Number
 from collections_app.records.numeric_text import is_number
@@ -15,16 +17,19 @@ class Nothing(Enum):
 
     ABSENT = "absent"  # the record lacks the column
     NULL = "null"
-    EMPTY = "empty"  # a text without visible characters
+    EMPTY = "empty"  # a text without visible characters, or a list or object without items
 
 
-Value = Nothing | Decimal | bool | str
+# The items of a list, whose order means nothing, or of an object.
+Items = tuple[type, frozenset[Any]]
+Value = Nothing | Decimal | bool | str | Items
 
 
 def value_of(cell: str | None) -> Value:
     """Return what a cell of a slice means: numbers by their value, and texts without differences in spacing.
 
-    A number in a text is a number: "1299.00" means the same as 1299. Lists and objects are their JSON.
+    A number in a text is a number: "1299.00" means the same as 1299. So it is in lists and objects. If one of
+    them was cut, it is its text.
     """
     if cell is None:
         return Nothing.ABSENT
@@ -32,7 +37,7 @@ def value_of(cell: str | None) -> Value:
         return _of_text(text_of(cell))
     if cell in _LITERALS:
         return _LITERALS[cell]
-    return cell if cell.startswith(("[", "{")) else _number(cell)
+    return _items(cell) if cell.startswith(("[", "{")) else _number(cell)
 
 
 def text_of(cell: str) -> str:
@@ -69,6 +74,34 @@ def _of_text(text: str) -> Value:
     if not plain:
         return Nothing.EMPTY
     return _number(plain) if is_number(plain) else plain
+
+
+def _items(cell: str) -> Value:
+    try:
+        return _of_json(json.loads(cell, parse_float=_number, parse_int=_number))
+    except (ValueError, RecursionError):  # it was cut
+        return cell
+
+
+def _of_json(value: Any) -> Value:
+    if isinstance(value, list):
+        return _of_items(list, Counter(map(_distinct, value)).items())
+    if isinstance(value, dict):
+        return _of_items(dict, ((name, _distinct(each)) for name, each in value.items()))
+    if value is None:
+        return Nothing.NULL
+    return _of_text(value) if isinstance(value, str) else cast(Decimal | bool, value)
+
+
+def _of_items(kind: type, items: Iterable[Any]) -> Value:
+    found = frozenset(items)
+    return (kind, found) if found else Nothing.EMPTY
+
+
+def _distinct(value: Any) -> tuple[type, Value]:
+    # In Python, True equals Decimal(1).
+    meaning = _of_json(value)
+    return type(meaning), meaning
 
 
 def _number(text: str) -> Decimal | str:

@@ -1,5 +1,7 @@
 """The addresses of products."""
 
+from urllib.parse import quote
+
 from django.http import Http404
 from django.urls import reverse
 
@@ -9,7 +11,14 @@ from collections_app.records.tracking.key_text import parse_key, shown_key
 
 def product_address(collection_id: int, key: str) -> str:
     """Return the address of a product's page."""
-    return reverse("product", args=[collection_id, shown_key(key)])
+    name = shown_key(key)
+    if _DOTS.isdisjoint(name.split("/")):
+        return reverse("product", args=[collection_id, name])
+    # Browsers would resolve these dots. The space at the end isn't part of the key.
+    return reverse("product", args=[collection_id, "-"]).removesuffix("-") + quote(f"{name} ", safe="")
+
+
+_DOTS = frozenset({".", ".."})
 
 
 def runs_address(collection: Collection) -> str:
