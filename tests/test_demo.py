@@ -29,6 +29,7 @@ from collections_app.models import (
     Account,
     ApiKey,
     Collection,
+    Event,
     FileKind,
     Kind,
     Membership,
@@ -134,6 +135,16 @@ class TestTheStory(TestCase):
         assert times[92] - times[91] > timedelta(days=30)
         assert all(times[number + 1] - times[number] == timedelta(days=1) for number in range(92, max(times)))
         assert timedelta(0) < NOON - times[max(times)] < timedelta(hours=18)
+
+    def test_the_feed_has_the_events_of_two_weeks_in_their_order(self) -> None:
+        events = Event.objects.after(content.NORTHWIND, 0)
+        of_runs = [event for event in events if event.kind.startswith("run.")]
+        times = [event.at for event in of_runs if event.kind not in {"run.stalled", "run.broken"}]
+        assert times == sorted(times)
+        assert len(times) > 50
+        assert NOON - min(times) < timedelta(days=14)
+        kinds = {event.kind for event in events}
+        assert {"run.completed", "run.failed", "collection.recovered", "collection.late"} <= kinds
 
     def test_there_is_more_to_load(self) -> None:
         assert 50 < self.runs.count() <= 120

@@ -82,7 +82,7 @@ USES: dict[str, set[str]] = {
         "system.serving",
     },
     "people": {"models", "outbox", "system.database", "system.disk", "system.vanished"},
-    "demo": {"models", "runs", "system.data_folder"},
+    "demo": {"events", "models", "runs", "system.data_folder"},
     "checks": {"files.storage", "models", "sources", "system.encryption"},
     "files.bundles": {"files.names", "files.zip", "models", "sources", "system.disk"},
     "files.delivery": {"sources", "system.database", "system.observability"},

@@ -29,6 +29,7 @@ from collections_app.demo.content import (
     SOUTHBANK,
     TEAMS,
 )
+from collections_app.demo.events import record_history
 from collections_app.demo.products import Shop
 from collections_app.demo.schedule import FIRST_NIGHT, SYDNEY, PlannedRun, Story
 from collections_app.models import (
@@ -36,6 +37,8 @@ from collections_app.models import (
     ApiKey,
     Collection,
     CollectionPreferences,
+    Event,
+    EventSequence,
     Membership,
     Run,
     SavedExport,
@@ -140,6 +143,7 @@ def _build(now: datetime) -> Iterator[Run]:
     _, api_key = ApiKey.objects.issue(
         Membership.objects.get(user__email=OLIVIA.email, team=NORTHWIND), "Demo"
     )
+    record_history(now)
     _save(SignIn(OLIVIA.email, unfinished.password, api_key, finished=True, until=now.isoformat()))
 
 
@@ -316,6 +320,8 @@ def _remove_unfinished_demo() -> None:
     Account.objects.all().delete()
     Team.objects.all().delete()
     User.objects.all().delete()
+    Event.objects.all().delete()
+    EventSequence.objects.all().delete()
 
 
 def _sign_in_file() -> Path:

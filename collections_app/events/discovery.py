@@ -93,6 +93,12 @@ def discover_outage(account_id: int) -> list[Discovery]:
     return [Discovery(event, may_notify=True)]
 
 
+def record_run(run: Run) -> Event:
+    """Record that a run has ended or stalled."""
+    data = {"counts": _counts(run), "reason": run.failure_reason}
+    return record(_KINDS[run.status], run=run, data=data, actor=SYSTEM, in_feed=True)
+
+
 class _State(NamedTuple):
     """What is known about a locked collection."""
 
@@ -147,7 +153,7 @@ def _announce_run(state: _State, run: Run) -> Discovery | None:
     Run.objects.filter(pk=run.pk).update(announced=announced)
     if status == Status.PROCESSING:
         return None
-    return _record(state, _KINDS[status], run, {"counts": _counts(run), "reason": run.failure_reason})
+    return _judged(state, record_run(run), run)
 
 
 # --- problems of collections --------------------------------------------------------------------
@@ -197,6 +203,11 @@ def _counts(run: Run) -> dict[str, Any]:
 
 def _record(state: _State, kind: EventKind, run: Run | None, data: dict[str, Any]) -> Discovery:
     event = record(kind, collection=state.collection, run=run, data=data, actor=SYSTEM, in_feed=True)
+    return _judged(state, event, run)
+
+
+def _judged(state: _State, event: Event, run: Run | None) -> Discovery:
+    """Return the event, and whether rules may notify of it."""
     is_current = run is None or (state.last is not None and run.pk == state.last.pk)
-    is_silent = state.collection.is_ignored or _PROBLEMS.get(kind) in state.condition.covered
-    return Discovery(event, may_notify=is_current and not is_silent)
+    is_known = _PROBLEMS.get(EventKind(event.kind)) in state.condition.covered
+    return Discovery(event, may_notify=is_current and not is_known and not state.collection.is_ignored)
