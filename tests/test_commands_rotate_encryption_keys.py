@@ -13,7 +13,8 @@ from pytest_django import Settings
 
 from collections_app import outbox
 from collections_app.management.commands import rotate_encryption_keys as command
-from collections_app.models import Account, OutgoingMail, Team, User
+from collections_app.models import Account, Channel, ChannelKind, OutgoingMail, Team, User
+from collections_app.notifications.sending import rotate_secret
 from collections_app.people.password_links import compose_mail, queue_password_link
 from collections_app.system import encryption
 from tests.support import commands, databases
@@ -128,21 +129,37 @@ def test_queued_mail_is_still_sent(accounts: list[Account], settings: Settings, 
     assert [message.to for message in mail.outbox] == [["bob@example.com"]]
 
 
+def test_the_secrets_of_channels_are_rotated(accounts: list[Account]) -> None:
+    channel = Channel(team=accounts[0].team, kind=ChannelKind.WEBHOOK, name="Prices")
+    channel.encrypted_url = encryption.encrypt("https://hooks.example.com/canary")
+    channel.save()
+    secrets = [rotate_secret(channel) for _ in range(2)]
+    old = repr(Channel.objects.values())
+    rotate()
+    channel.refresh_from_db()
+    assert channel.url == "https://hooks.example.com/canary"
+    assert encryption.decrypt(channel.encrypted_secret) == secrets[1]
+    assert encryption.decrypt(channel.encrypted_old_secret) == secrets[0]
+    assert not {channel.encrypted_url, channel.encrypted_secret, channel.encrypted_old_secret} & {
+        *old.split("'")
+    }
+
+
 def test_mail_queued_with_the_old_key_during_the_rotation_is_still_sent(
     accounts: list[Account], settings: Settings, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.EMAIL_URL = "smtp://mail.example.com"
     (old,) = encryption.keys()
-    reencrypt = command._reencrypt_mail
+    reencrypt = command._reencrypt_others
 
     def then_queue() -> None:
         reencrypt()
-        monkeypatch.setattr(command, "_reencrypt_mail", reencrypt)
+        monkeypatch.setattr(command, "_reencrypt_others", reencrypt)
         with monkeypatch.context() as late:
             late.setattr(encryption, "keys", lambda: [old])
             queue_password_link(bob.email, site="http://testserver")
 
-    monkeypatch.setattr(command, "_reencrypt_mail", then_queue)
+    monkeypatch.setattr(command, "_reencrypt_others", then_queue)
     rotate()
     assert encryption.keys() != [old]
     assert outbox.send_next(compose_mail)

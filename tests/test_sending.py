@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
+from django.core import mail
 from django.db import transaction
 from pytest_django import Settings
 from standardwebhooks import Webhook
 
 from collections_app.events.record import record
-from collections_app.management.worker import Sender
+from collections_app.management.worker import Mailer, Sender
 from collections_app.models import (
     Channel,
     ChannelKind,
@@ -21,15 +22,18 @@ from collections_app.models import (
     EventKind,
     Notification,
     NotificationState,
+    Run,
     SendingAttempt,
+    User,
 )
-from collections_app.notifications import sending
+from collections_app.notifications import sending, warnings
 from collections_app.notifications.retries import MOST_ATTEMPTS, pause_after
 from collections_app.outgoing import guard
 from collections_app.outgoing.request import Answer
 from collections_app.system import database, encryption
 from tests.support import tools
 from tests.support.receivers import Receiver, receiving
+from tests.support.results import make_failed_run
 
 pytestmark = pytest.mark.django_db
 
@@ -78,9 +82,11 @@ def make_channel(
     )
 
 
-def notify(channel: Channel, collection: Collection, kind: EventKind = EventKind.RUN_FAILED) -> Notification:
+def notify(
+    channel: Channel, collection: Collection, kind: EventKind = EventKind.RUN_FAILED, run: Run | None = None
+) -> Notification:
     with transaction.atomic():
-        event = record(kind, collection=collection, data={"reason": "Blocked"}, in_feed=True)
+        event = record(kind, collection=collection, run=run, data={"reason": "Blocked"}, in_feed=True)
         return Notification.objects.create(event=event, channel=channel, due_at=database.now())
 
 
@@ -292,6 +298,93 @@ def test_the_log_lasts_30_days(laptops: Collection, webhook: Channel, clock: Clo
         sending.tidy()
         assert SendingAttempt.objects.count() == Notification.objects.count() == left
     assert Event.objects.exists()
+
+
+def test_managers_are_warned_three_times(
+    laptops: Collection,
+    webhook: Channel,
+    receiver: Receiver,
+    clock: Clock,
+    settings: Settings,
+    alice: User,
+    adam: User,
+    bob: User,
+) -> None:
+    settings.EMAIL_URL = "smtp://mail.example.com"
+    receiver.status = 500
+    for hour in range(0, 140, 4):
+        clock.passed = hour * HOUR
+        notify(webhook, laptops)
+        send(webhook)
+        warnings.warn()
+        warnings.warn()
+        while Mailer().run_once():
+            pass
+    assert [(each.subject, each.to) for each in mail.outbox] == [
+        (f"Channel Prices: {subject}", [to])
+        for subject in ("sending fails", "will be switched off tomorrow", "switched off")
+        for to in ("alice@example.com", "adam@example.com")
+    ]
+    text = str(mail.outbox[-1].body)
+    assert "It responded with HTTP 500." in text
+    assert "Nothing is sent to 127.0.0.1 any more." in text
+    assert receiver.url not in text
+
+
+# --- messages to people -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def chat(laptops: Collection, receiver: Receiver) -> Channel:
+    return make_channel(laptops, receiver, ChannelKind.SLACK)
+
+
+def test_events_of_the_same_run_are_one_message(
+    laptops: Collection, chat: Channel, receiver: Receiver
+) -> None:
+    run = make_failed_run(laptops, "Blocked")
+    for kind in (EventKind.RUN_FAILED, EventKind.PRODUCTS_CHANGED):
+        notify(chat, laptops, kind, run=run)
+    notify(chat, laptops, EventKind.RUN_COMPLETED)
+    send(chat)
+    assert len(receiver.received) == 2
+    assert SendingAttempt.objects.count() == 3
+
+
+def test_ten_messages_in_ten_minutes_and_then_one_with_the_rest(
+    laptops: Collection, chat: Channel, receiver: Receiver, clock: Clock
+) -> None:
+    for _ in range(15):
+        notify(chat, laptops)
+        send(chat)
+        clock.passed += 10 * SECOND
+    assert len(receiver.received) == 10
+    clock.passed = 11 * MINUTE
+    notify(chat, laptops)
+    assert send(chat)
+    assert len(receiver.received) == 11
+    assert not Notification.objects.exclude(state=NotificationState.SENT).exists()
+
+
+def test_a_burst_is_one_message_at_once(laptops: Collection, chat: Channel, receiver: Receiver) -> None:
+    for _ in range(11):
+        notify(chat, laptops)
+    send(chat)
+    assert len(receiver.received) == 1
+
+
+def test_a_digest_is_one_message_at_its_hour(
+    laptops: Collection, chat: Channel, receiver: Receiver, clock: Clock
+) -> None:
+    chat.digest_hour = (database.now() + 3 * HOUR).hour
+    chat.save()
+    for _ in range(3):
+        notify(chat, laptops)
+    sending.reschedule(chat)
+    assert not send(chat)
+    clock.passed = 4 * HOUR
+    assert send(chat)
+    assert len(receiver.received) == 1
 
 
 # --- several workers ----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
+from django.core.mail import EmailMessage
 from django.db import DatabaseError, OperationalError, close_old_connections, connections
 from django.utils import timezone
 from structlog.contextvars import clear_contextvars
@@ -18,7 +19,8 @@ from collections_app.events.unannounced import with_changed_outages, with_change
 from collections_app.management.retention import apply_retention
 from collections_app.models import Collection, Export, Retention, Run, State
 from collections_app.models.keeping import runs_to_copy
-from collections_app.notifications import sending
+from collections_app.notifications import mail as notification_mail
+from collections_app.notifications import sending, warnings
 from collections_app.notifications.announce import announce, announce_outage
 from collections_app.people.password_links import compose_mail
 from collections_app.records.exports import retention
@@ -47,6 +49,7 @@ IDLE_SECONDS = 5.0
 # Someone is watching the progress of an export, or waiting for an email.
 TASK_IDLE_SECONDS = 1.0
 TIDY_SECONDS = 600.0
+WARNING_SECONDS = 60.0
 # How often to look at the problems of all collections.
 PROBLEM_SECONDS = 10.0
 # How old the rows of a collection may become, in general and if a run is Processing.
@@ -298,7 +301,11 @@ class Mailer(BackgroundTask):
 
     def run_once(self) -> bool:
         """Send one message. Return whether there may be another one."""
-        return outbox.send_next(compose_mail)
+        return outbox.send_next(_compose)
+
+
+def _compose(data: outbox.Data) -> EmailMessage | None:
+    return notification_mail.compose(data) if notification_mail.is_ours(data) else compose_mail(data)
 
 
 class Announcer(BackgroundTask):
@@ -347,7 +354,7 @@ class Sender(BackgroundTask):
         super().__init__()
         self._has_threads = has_threads
         self._teams: dict[int, int] = {}  # those of the channels that threads are sending to
-        self._tidied_at = float("-inf")
+        self._tidied_at = self._warned_at = float("-inf")
 
     def run_once(self) -> bool:
         """Send what is due, or have threads send it. Return whether there may be more."""
@@ -381,6 +388,9 @@ class Sender(BackgroundTask):
         if time.monotonic() - self._tidied_at > TIDY_SECONDS:
             self._tidied_at = time.monotonic()
             sending.tidy()
+        if time.monotonic() - self._warned_at > WARNING_SECONDS:
+            self._warned_at = time.monotonic()
+            warnings.warn()
 
 
 class Exporter(BackgroundTask):

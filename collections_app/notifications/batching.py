@@ -50,7 +50,8 @@ def _within_limits(
     groups: dict[Hashable, list[Notification]] = defaultdict(list)
     for each in waiting:
         groups[_subject(each)].append(each)
-    if len(groups) + len(recent) > BURST:
+    # After a pause, everything that waited is one message as well.
+    if channel.paused_until or len(groups) + len(recent) > BURST:
         return waiting
     return next(iter(groups.values()))
 

@@ -1,18 +1,27 @@
 """The messages for each kind of channel."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from collections_app.events.payload import payload
-from collections_app.models import Channel, Notification
-from collections_app.outgoing import webhook
+from collections_app.models import Channel, ChannelKind, Event, Notification
+from collections_app.outgoing import discord, mattermost, slack, teams, webhook
 from collections_app.outgoing.request import Request
 from collections_app.system import encryption
 
+_CHATS: dict[ChannelKind, Callable[[Sequence[Event]], Request]] = {
+    ChannelKind.SLACK: slack.build,
+    ChannelKind.TEAMS: teams.build,
+    ChannelKind.DISCORD: discord.build,
+    ChannelKind.MATTERMOST: mattermost.build,
+}
+
 
 def build(channel: Channel, sent: Sequence[Notification], now: datetime) -> Request:
-    """Return the request that sends the notifications. Raises SecretUnreadable."""
-    return _webhook(channel, sent, now)
+    """Return the request that sends the notifications to a URL. Raises SecretUnreadable."""
+    if channel.kind == ChannelKind.WEBHOOK:
+        return _webhook(channel, sent, now)
+    return _CHATS[ChannelKind(channel.kind)]([each.event for each in sent])
 
 
 def _webhook(channel: Channel, sent: Sequence[Notification], now: datetime) -> Request:

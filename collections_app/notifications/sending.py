@@ -17,13 +17,14 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from collections_app.events.record import record
 from collections_app.models import (
     Channel,
+    ChannelKind,
     EventKind,
     Notification,
     NotificationState,
     SendingAttempt,
 )
 from collections_app.models.channels import NotificationQuerySet
-from collections_app.notifications import health, messages
+from collections_app.notifications import health, mail, messages
 from collections_app.notifications.batching import next_message
 from collections_app.notifications.health import Outcome
 from collections_app.notifications.matching import due_at
@@ -161,6 +162,10 @@ class _Lease:
         """Change the channel's row. Return False if it was deleted, or another worker has claimed it."""
         return bool(Channel.objects.filter(pk=self.channel_id, leased_until=self.until).update(**changes))
 
+    def is_held(self) -> bool:
+        """Return whether this worker still has the channel. Lock the channel until the transaction ends."""
+        return self.update(leased_until=self.until)
+
     def renew(self) -> Channel | None:
         """Extend the lease and return the channel, or None if it was lost."""
         until = database.now() + _LEASE
@@ -179,10 +184,21 @@ def _send_next(lease: _Lease) -> bool:
     sent = next_message(channel, now, hold=lambda until: lease.update(paused_until=until))
     if not sent:
         return False
-    outcome = _deliver(channel, sent, now)
+    outcome = None if channel.kind == ChannelKind.EMAIL else _deliver(channel, sent, now)
     with transaction.atomic():
-        _note(lease, channel, sent, outcome)
+        if lease.is_held():
+            # Mail is queued and noted in one transaction.
+            _note(channel, sent, outcome or _mail(channel, sent))
     return True
+
+
+def _mail(channel: Channel, sent: list[Notification]) -> Outcome:
+    is_queued = mail.queue(channel, sent)
+    return (
+        Outcome()
+        if is_queued
+        else Outcome("This site has no mail server. Ask its operator to set EMAIL_URL.")
+    )
 
 
 def _deliver(channel: Channel, sent: list[Notification], now: datetime) -> Outcome:
@@ -208,21 +224,19 @@ def _meaning(status: int) -> str:
     return f"It responded with HTTP {status}."
 
 
-def _note(lease: _Lease, channel: Channel, sent: list[Notification], outcome: Outcome) -> None:
-    """Store the outcome, unless another worker has claimed the channel. Needs a transaction."""
+def _note(channel: Channel, sent: list[Notification], outcome: Outcome) -> None:
+    """Store the outcome. Needs a transaction in which the channel is locked."""
     now = database.now()
-    changes = health.after_failure(channel, outcome, now) if outcome.error else health.after_success(now)
-    if not lease.update(**changes):
-        return
     if outcome.error:
-        logger.warning(
-            *("notify channel=%s notifications=%s problem=%s", channel.pk, len(sent), outcome.error)
-        )
+        logger.warning("send channel=%s count=%s problem=%s", channel.pk, len(sent), outcome.error)
         _retry(sent, outcome, now)
+        changes = health.after_failure(channel, outcome, now)
     else:
         if not channel.is_on:
             _offer_missed(channel)
         _of(sent).update(state=NotificationState.SENT, sent_at=now)
+        changes = health.after_success(now)
+    Channel.objects.filter(pk=channel.pk).update(**changes)
     _log(sent, outcome, now)
 
 

@@ -7,22 +7,28 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, transaction
+from django.db.models import Model
 from django.template.defaultfilters import pluralize
 
 from collections_app.management.arguments import database_problem, shown
-from collections_app.models import Account, OutgoingMail, Team
+from collections_app.models import Account, Channel, OutgoingMail, Team
 from collections_app.system import encryption
+
+_OTHERS: dict[type[Model], list[str]] = {
+    OutgoingMail: ["encrypted_data"],
+    Channel: ["encrypted_url", "encrypted_secret", "encrypted_old_secret"],
+}
 
 
 class Command(BaseCommand):
-    """Re-encrypts every account's key and all queued mail with a new key."""
+    """Re-encrypts the keys of accounts, the secrets of channels and queued mail with a new key."""
 
     help = (
-        "Re-encrypt the API keys of all accounts and all queued mail with a new encryption key. Without "
-        "ENCRYPTION_KEYS, create the new key in the data folder, and remove the old ones when nothing needs "
-        "them. With ENCRYPTION_KEYS, use its first key: add a new key in front, restart the site, run this "
-        "command, then remove the other keys. The site can keep running. If the command is interrupted, run "
-        "it again."
+        "Re-encrypt the API keys of all accounts, the URLs and signing keys of channels, and all queued mail "
+        "with a new encryption key. Without ENCRYPTION_KEYS, create the new key in the data folder, and "
+        "remove the old ones when nothing needs them. With ENCRYPTION_KEYS, use its first key: add a new key "
+        "in front, restart the site, run this command, then remove the other keys. The site can keep "
+        "running. If the command is interrupted, run it again."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -48,7 +54,7 @@ class Command(BaseCommand):
             _lock_teams()
             encryption.add_key()
             done, unreadable = _reencrypt()
-            _reencrypt_mail()
+            _reencrypt_others()
         self.stdout.write(f"Re-encrypted the key{pluralize(done)} of {done} account{pluralize(done)}.")
         if unreadable:
             raise CommandError(
@@ -63,8 +69,8 @@ class Command(BaseCommand):
         else:
             with transaction.atomic():
                 _lock_teams()
-                # Mail may have been encrypted with the old key and queued since then.
-                _reencrypt_mail()
+                # Others may have been encrypted with the old key since then.
+                _reencrypt_others()
                 encryption.drop_old_keys()
             self.stdout.write("Removed the old encryption keys.")
 
@@ -90,9 +96,15 @@ def _reencrypt() -> tuple[int, list[Account]]:
     return done, unreadable
 
 
-def _reencrypt_mail() -> None:
-    """Re-encrypt queued mail with the first key. The worker drops mail that no key can decrypt."""
-    for mail in OutgoingMail.objects.select_for_update().order_by("pk"):
-        with suppress(encryption.SecretUnreadable):
-            mail.encrypted_data = encryption.reencrypt(mail.encrypted_data)
-            mail.save(update_fields=["encrypted_data"])
+def _reencrypt_others() -> None:
+    """Re-encrypt queued mail and the secrets of channels with the first key.
+
+    The worker drops mail that no key can decrypt, and switches such channels off.
+    """
+    for model, columns in _OTHERS.items():
+        for row in model._default_manager.select_for_update().order_by("pk"):
+            for column in columns:
+                with suppress(encryption.SecretUnreadable):
+                    if getattr(row, column):
+                        setattr(row, column, encryption.reencrypt(getattr(row, column)))
+            row.save(update_fields=columns)
