@@ -23,6 +23,16 @@ from collections_app.views.download.selection import selection, selection_json, 
 from collections_app.views.download.selection_export import selection_export, selection_records
 from collections_app.views.health import healthz, readyz
 from collections_app.views.metrics import metrics
+from collections_app.views.notifications.add import channel_add
+from collections_app.views.notifications.change_channel import (
+    channel_change,
+    channel_remove,
+    channel_rotate,
+)
+from collections_app.views.notifications.channel import channel
+from collections_app.views.notifications.page import notifications
+from collections_app.views.notifications.rules import rule_add, rule_change, rule_remove
+from collections_app.views.notifications.send import channel_resend, channel_switch_on, channel_test
 from collections_app.views.operations.page import operations
 from collections_app.views.overview.live import overview_live
 from collections_app.views.overview.night_download import last_night, last_night_workbook, last_night_zip
@@ -140,6 +150,17 @@ of_a_collection: list[URLPattern | URLResolver] = [
     path("runs/<int:number>/", include(of_a_run)),
 ]
 
+of_a_channel = [
+    path("", channel, name="channel"),
+    path("change", channel_change, name="channel_change"),
+    path("remove", channel_remove, name="channel_remove"),
+    path("rotate", channel_rotate, name="channel_rotate"),
+    path("test", channel_test, name="channel_test"),
+    path("resend", channel_resend, name="channel_resend"),
+    path("switch-on", channel_switch_on, name="channel_switch_on"),
+    path("rules/add", rule_add, name="rule_add"),
+]
+
 people = [
     path("", overview, name="home"),
     path("overview/live", overview_live, name="overview_live"),
@@ -163,6 +184,11 @@ people = [
     path("team/accounts/connect", account_connect, name="account_connect"),
     path("team/accounts/<int:account_id>/change", account_change, name="account_change"),
     path("team/accounts/<int:account_id>/disconnect", account_disconnect, name="account_disconnect"),
+    path("team/notifications/", notifications, name="notifications"),
+    path("team/notifications/add", channel_add, name="channel_add"),
+    path("team/notifications/<int:channel_id>/", include(of_a_channel)),
+    path("team/notifications/rules/<int:rule_id>/change", rule_change, name="rule_change"),
+    path("team/notifications/rules/<int:rule_id>/remove", rule_remove, name="rule_remove"),
     path("team/settings", team_settings, name="team_settings"),
     path("profile/", profile, name="profile"),
     path("profile/theme", theme_change, name="theme_change"),

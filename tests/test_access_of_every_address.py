@@ -21,6 +21,7 @@ from collections_app.system import background
 from dashboard.urls import urlpatterns as site
 from tests.conftest import signed_in
 from tests.support import responses
+from tests.support.channels import make_webhook
 from tests.support.responses import Response
 from tests.support.tools import is_thorough
 
@@ -42,6 +43,8 @@ LIST = "api/v1/schedules/collections/results/download/"
 #   login   a redirect to the sign-in page for every method
 #   403     403 (or 404 if the object doesn't exist) for every method
 #   404     404 for every method
+CHANNELS = "team/notifications/"
+OF_ANOTHER = "login 403 in404 in404 in in"  # a channel that isn't the member's own
 TABLE = {
     "home": ("", "GET HEAD", "login in in in in in"),
     "overview_live": ("overview/live", "GET HEAD", "login 403 in in in in"),
@@ -121,6 +124,18 @@ TABLE = {
     "account_connect": ("team/accounts/connect", FORM, "login 403 in 403 in in"),
     "account_change": ("team/accounts/{account}/change", FORM, "login 403 in404 403 in in"),
     "account_disconnect": ("team/accounts/{account}/disconnect", FORM, "login 403 in404 403 in in"),
+    "notifications": (CHANNELS, "GET HEAD", "login 403 in in in in"),
+    "channel_add": (f"{CHANNELS}add", FORM, "login 403 in in in in"),
+    "channel": (f"{CHANNELS}{{channel}}/", "GET HEAD", OF_ANOTHER),
+    "channel_change": (f"{CHANNELS}{{channel}}/change", FORM, OF_ANOTHER),
+    "channel_remove": (f"{CHANNELS}{{channel}}/remove", FORM, OF_ANOTHER),
+    "channel_rotate": (f"{CHANNELS}{{channel}}/rotate", FORM, "login 403 in404 403 in in"),
+    "channel_test": (f"{CHANNELS}{{channel}}/test", "POST", OF_ANOTHER),
+    "channel_resend": (f"{CHANNELS}{{channel}}/resend", "POST", OF_ANOTHER),
+    "channel_switch_on": (f"{CHANNELS}{{channel}}/switch-on", "POST", OF_ANOTHER),
+    "rule_add": (f"{CHANNELS}{{channel}}/rules/add", FORM, OF_ANOTHER),
+    "rule_change": (f"{CHANNELS}rules/{{rule}}/change", FORM, OF_ANOTHER),
+    "rule_remove": (f"{CHANNELS}rules/{{rule}}/remove", "POST", OF_ANOTHER),
     "team_settings": ("team/settings", FORM, "login 403 in 403 in in"),
     "profile": ("profile/", FORM, "login in in in in in"),
     "theme_change": ("profile/theme", "POST", "login in in in in in"),
@@ -223,7 +238,7 @@ def test_the_table_contains_every_address_of_the_site() -> None:
 
 @pytest.mark.parametrize("name", TABLE)
 def test_each_name_has_its_address_in_the_table(name: str) -> None:
-    where = TABLE[name][0].format(bob=1, bobs_key=1, account=1)
+    where = TABLE[name][0].format(bob=1, bobs_key=1, account=1, channel=1, rule=1)
     found = get_resolver("dashboard.urls").resolve(f"/{where.partition('?')[0]}")
     assert name in {found.view_name, found.namespace, found.route}
 
@@ -275,12 +290,16 @@ class Cast:
 
 @pytest.fixture
 def cast(*, alice: User, adam: User, bob: User, bobs_key: str, carol: User, eve: User) -> Cast:
+    team = bob.memberships.get().team
+    channel = make_webhook(team)
     return Cast(
         dict(zip(PEOPLE, (None, eve, carol, bob, adam, alice), strict=True)),
         {
             "bob": bob.memberships.get().pk,
             "bobs_key": ApiKey.objects.get().pk,
-            "account": Account.objects.create(team=bob.memberships.get().team, name="A").pk,
+            "account": Account.objects.create(team=team, name="A").pk,
+            "channel": channel.pk,
+            "rule": channel.rules.get().pk,
         },
     )
 

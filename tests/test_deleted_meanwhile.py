@@ -18,10 +18,12 @@ from collections_app.files.verification.verify import Verifier
 from collections_app.models import (
     Account,
     ApiKey,
+    Channel,
     Collection,
     Export,
     Membership,
     ResultFile,
+    Rule,
     Run,
     User,
     Verification,
@@ -33,6 +35,7 @@ from collections_app.runs.removal import delete_run
 from collections_app.system import background
 from collections_app.system.vanished import retry_if_vanished
 from tests.support import responses
+from tests.support.channels import make_webhook
 from tests.support.results import make_failed_run, make_ready_run
 from tests.support.tools import all_or_few, is_thorough
 from tests.test_access_of_every_address import LIST, TABLE
@@ -119,12 +122,12 @@ class Data:
     @classmethod
     def of_the_team(cls, folder: Path, saved: Path) -> "Data":
         models: list[type[Model]] = [Membership, ApiKey, Account, Collection, Run, ResultFile, Export]
-        models += [Verification]
+        models += [Verification, Channel, Rule]
         shutil.copytree(folder, saved)
         return cls([row for model in models for row in model._default_manager.all()], folder, saved)
 
     def restore(self) -> None:
-        for model in (Membership, Collection, Account):
+        for model in (Membership, Collection, Account, Channel):
             model._default_manager.all().delete()
         cache.clear()
         for row in self.rows:
@@ -211,7 +214,14 @@ def test_a_change_to_a_deleted_row_is_refused(
     make_failed_run(run.collection)  # a problem to acknowledge
     membership = bob.memberships.get()
     account = Account.objects.create(team=membership.team, name="A")
-    ids = {"bob": membership.pk, "bobs_key": membership.api_keys.get().pk, "account": account.pk}
+    channel = make_webhook(membership.team)
+    ids = {
+        "bob": membership.pk,
+        "bobs_key": membership.api_keys.get().pk,
+        "account": account.pk,
+        "channel": channel.pk,
+        "rule": channel.rules.get().pk,
+    }
     data = Data.of_the_team(results_folder, tmp_path / "saved")
     for deletion in deletions(model._default_manager.all().delete, model):
         data.restore()

@@ -26,6 +26,7 @@ from collections_app.system import disk
 from collections_app.views import health
 from tests.conftest import PASSWORD
 from tests.support import responses
+from tests.support.channels import make_webhook
 from tests.support.results import make_ready_run
 from tests.support.tools import PATIENCE, all_or_few
 from tests.test_access_of_every_address import LIST, TABLE
@@ -87,7 +88,14 @@ def run(laptops: Collection) -> Run:
 def ids(bob: User, bobs_key: str) -> dict[str, int]:
     membership = bob.memberships.get()
     account = Account.objects.create(team=membership.team, name="A")
-    return {"bob": membership.pk, "bobs_key": membership.api_keys.get().pk, "account": account.pk}
+    channel = make_webhook(membership.team)
+    return {
+        "bob": membership.pk,
+        "bobs_key": membership.api_keys.get().pk,
+        "account": account.pk,
+        "channel": channel.pk,
+        "rule": channel.rules.get().pk,
+    }
 
 
 def status_of(client: Client, method: str, name: str, address: str, key: str) -> int:

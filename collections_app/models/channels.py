@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from collections_app.models.collections import Collection
-from collections_app.models.events import Event
+from collections_app.models.events import Event, EventKind
 from collections_app.models.teams import Membership, Team
 from collections_app.models.validators import NAME_VALIDATORS
 from collections_app.system import encryption
@@ -92,6 +92,11 @@ class Channel(models.Model):
         return encryption.decrypt(self.encrypted_url)
 
     @property
+    def receiver(self) -> str:
+        """Where notifications go, as it may be shown."""
+        return self.member.user.email if self.member else self.host
+
+    @property
     def is_on(self) -> bool:
         """Whether notifications are sent."""
         return self.off_since is None
@@ -120,6 +125,11 @@ class Rule(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def kind_labels(self) -> list[str]:
+        """What it notifies of, in words."""
+        return [kind.label for kind in EventKind if kind.value in self.kinds]
 
 
 class Mute(models.Model):
@@ -194,6 +204,8 @@ class Notification(models.Model):
             models.Index(fields=["created_at"], name="notification_by_age"),
             models.Index(fields=["channel", "-id"], name="notification_by_channel"),
         ]
+
+    last_attempt: "SendingAttempt | None"  # set by the page of a channel
 
     def __str__(self) -> str:
         return f"{self.event_id} to {self.channel_id}"

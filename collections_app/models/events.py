@@ -133,6 +133,11 @@ class Event(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} {self.uid}"
 
+    @property
+    def label(self) -> str:
+        """What happened, in words. Rows may be older or newer than this code's kinds."""
+        return next((kind.label for kind in EventKind if kind.value == self.kind), self.kind)
+
 
 class EventSequence(models.Model):
     """The last sequence number in a team's feed.

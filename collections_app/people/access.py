@@ -44,6 +44,7 @@ class Action(enum.StrEnum):
     MANAGE_COLLECTIONS = "manage_collections"  # also delete runs, and choose how many are kept
     MANAGE_ACCOUNTS = "manage_accounts"  # at MultiCartAPI: connect, change the key, disconnect
     REVOKE_ANY_KEY = "revoke_any_key"
+    MANAGE_CHANNELS = "manage_channels"  # and rules; every member manages their own email
     MANAGE_MEMBERS = "manage_members"
     MANAGE_TEAM = "manage_team"  # its name and time zone
 

@@ -87,6 +87,8 @@ SIGNED_IN = [
     "/members/{member}/remove",
     "/members/{member}/password-link",
     "/team/settings",
+    "/team/notifications/",
+    "/team/notifications/add",
     "/team/accounts/",
     "/team/accounts/connect",
     "/profile/",
@@ -129,6 +131,13 @@ EXCUSED = {
     "key_create": "test_with_a_new_key",
     "account_change": "tests/browser/test_accounts.py",
     "account_disconnect": "tests/browser/test_accounts.py",
+    **dict.fromkeys(
+        ["channel", "channel_change", "channel_remove", "channel_rotate", "rule_add", "rule_change"],
+        "tests/browser/test_notifications.py",
+    ),
+    **dict.fromkeys(
+        ["channel_test", "channel_resend", "channel_switch_on", "rule_remove"], "leads back to the channel"
+    ),
     "theme_change": "leads back to the profile",
     "pull_client": "a file",
     "result_file": "a file",
