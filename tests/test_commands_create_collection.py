@@ -49,3 +49,14 @@ def test_invalid_utf8_is_rejected(crawlers: Team, args: list[str]) -> None:
 def test_control_characters_in_a_name_are_rejected(crawlers: Team) -> None:
     with pytest.raises(CommandError, match="name: Remove line breaks"):
         create_collection("Crawlers", "Red\x1b[31m")
+
+
+def test_a_team_has_only_one_collection_of_a_name(crawlers: Team, laptops: Collection) -> None:
+    laptops.archive()
+    with pytest.raises(CommandError) as error:
+        create_collection("Crawlers", "au LAPTOPS")
+    assert str(error.value) == (
+        "This team already has a collection named AU Laptops (id 101). Choose another name."
+    )
+    create_collection("Crawlers", "AU Laptops 2")
+    assert crawlers.collections.count() == 2

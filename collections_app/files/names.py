@@ -5,6 +5,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import PurePosixPath
+from typing import TypeVar
+
+Named = TypeVar("Named")
 
 CATEGORY_LIST = "category_asins.json"
 CATEGORY_CSV = "category_asins.csv"
@@ -179,3 +182,9 @@ def collision_key(name: str) -> str:
     visible = "".join(character for character in name if unicodedata.category(character) != "Cf")
     folded = unicodedata.normalize("NFD", visible).upper().casefold()
     return unicodedata.normalize("NFD", folded)
+
+
+def namesake(name: str, others: Iterable[Named]) -> Named | None:
+    """Return the first of these whose name means the same file on some system, or None."""
+    key = collision_key(name)
+    return next((each for each in others if collision_key(str(each)) == key), None)

@@ -47,6 +47,10 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
         """Return collections whose names contain the text, ignoring case and accents."""
         return self.filter(search_name__contains=search_name(text))
 
+    def named_similarly(self, name: str) -> Self:
+        """Return collections with this name, ignoring case and accents."""
+        return self.filter(search_name=search_name(name))
+
     def by_name(self) -> Self:
         """Sort by name, ignoring case and accents. Equal names are in the order of their creation."""
         return self.order_by("search_name", "pk")

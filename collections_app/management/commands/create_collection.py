@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from collections_app.files.names import namesake
 from collections_app.management.arguments import check, shown, team_of, text
 from collections_app.models import Collection, Kind
 
@@ -25,5 +26,12 @@ class Command(BaseCommand):
         """Create the collection and print its id."""
         collection = Collection(team=team_of(team), name=name.strip(), kind=kind)
         check(collection)
+        # As on pages. Archived collections count, too.
+        other = namesake(collection.name, collection.team.collections.named_similarly(collection.name))
+        if other is not None:
+            raise CommandError(
+                f"This team already has a collection named {shown(other.name)} (id {other.pk}). "
+                "Choose another name."
+            )
         collection.save()
         self.stdout.write(f"Collection: {shown(collection.name)} (id {collection.pk})")

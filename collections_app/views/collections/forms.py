@@ -8,9 +8,8 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.text import Truncator
 
-from collections_app.files.names import collision_key
+from collections_app.files.names import namesake
 from collections_app.models import Account, Collection, Kind
-from collections_app.models.collections import search_name
 from collections_app.people import access
 from collections_app.people.access import Action, MemberRequest
 from collections_app.views.forms import ChangeNameForm, NameForm
@@ -29,11 +28,10 @@ class CollectionNameForm(NameForm):
         """Reject the name of another collection, ignoring case and Unicode forms."""
         name: str = self.cleaned_data["name"]
         others = self.instance.team.collections.exclude(pk=self.instance.pk)
-        for other in others.filter(search_name=search_name(name)):
-            # A search for “Cafe” also finds “Café”, but they are different names.
-            if collision_key(other.name) == collision_key(name):
-                which = "an archived collection" if other.archived_at else "a collection"
-                raise ValidationError(f"Your team already has {which} named “{other}”.")
+        other = namesake(name, others.named_similarly(name))
+        if other is not None:
+            which = "an archived collection" if other.archived_at else "a collection"
+            raise ValidationError(f"Your team already has {which} named “{other}”.")
         return name
 
 

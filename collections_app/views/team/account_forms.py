@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.utils.text import get_text_list
 
-from collections_app.files.names import collision_key
+from collections_app.files.names import namesake
 from collections_app.models import Account
 from collections_app.records.tracking.slice_queue import MOST_REMOTE
 from collections_app.views.forms import NameForm, free_name
@@ -105,9 +105,9 @@ class AccountForm(NameForm):
     def clean_name(self) -> str:
         """Reject the name of another account of the team, ignoring case and Unicode forms."""
         name: str = self.cleaned_data["name"]
-        for other in self.instance.team.accounts.exclude(pk=self.instance.pk):
-            if collision_key(other.name) == collision_key(name):
-                raise ValidationError(f"Your team already has an account named “{other}”.")
+        other = namesake(name, self.instance.team.accounts.exclude(pk=self.instance.pk))
+        if other is not None:
+            raise ValidationError(f"Your team already has an account named “{other}”.")
         return name
 
     def clean_base_url(self) -> str:
