@@ -306,3 +306,15 @@ class TestCurrency:
 def test_the_ids_of_all_forms_are_unique(as_adam: Client, laptops: Collection) -> None:
     ids = re.findall(r'\bid="([^"]+)"', as_adam.get(f"/collections/{laptops.pk}/settings").content.decode())
     assert len(ids) == len(set(ids))
+
+
+def test_the_time_zone_of_a_schedule_is_selected(as_adam: Client, laptops: Collection) -> None:
+    schedule = Schedule.objects.create(collection=laptops, kind="interval", every_hours=24)
+    for zone in ("Europe/Berlin", "America/New_York"):
+        schedule.time_zone = zone
+        schedule.save()
+        page = as_adam.get(PAGE).content.decode()
+        assert f'<option value="{zone}" selected>{zone.replace("_", " ")}</option>' in page
+        select = page[page.index('<select id="id_time_zone"') :].partition("</select>")[0]
+        assert select.count("selected") == 1
+        assert "Europe/Paris</option>" in select
