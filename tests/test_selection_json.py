@@ -93,7 +93,7 @@ def test_runs_only_at_an_account_are_refused(as_bob: Client, crawlers: Team) -> 
     make_remote_run(collection, 7)
     response = as_bob.get(f"/collections/{collection.pk}/selection.json?runs=7")
     assert response.status_code == 404
-    assert "Keep results here" in response.content.decode()
+    assert "Copy results here" in response.content.decode()
 
 
 def test_an_empty_selection_is_a_bad_request(as_bob: Client, laptops: Collection) -> None:

@@ -353,7 +353,7 @@ def test_runs_only_at_an_account_are_refused(as_bob: Client, crawlers: Team) -> 
     make_remote_run(collection, 7)
     response = as_bob.get(f"/collections/{collection.pk}/selection.zip?runs=7")
     assert response.status_code == 404
-    assert "Keep results here" in response.content.decode()
+    assert "Copy results here" in response.content.decode()
 
 
 def test_a_missing_first_file_is_reported_before_the_first_byte(as_bob: Client, runs: list[Run]) -> None:

@@ -162,7 +162,7 @@ def test_an_invalid_page_is_found_and_copied_again(copied: Run, content: bytes) 
     assert problem.startswith(
         f"{PAGE_2}: The account sent something that is not a list of records (line 1, column "
     )
-    assert problem.endswith("“Keep results here” is on. Otherwise, run `mirror`.")
+    assert problem.endswith("“Copy results here” is on. Otherwise, run `mirror`.")
     assert not Run.objects.get(pk=copied.pk).is_kept
     files = files_of(copied)
     assert again(copied, files).is_kept

@@ -78,7 +78,7 @@ class TestNotice:
         response = download(as_adam, remote)
         assert keeping(response) == (
             "Results come from the account “MultiCartAPI”. Files are fetched when you download them. "
-            "Keep results here"
+            "Copy results here"
         )
         assert progress(response) == []
 
@@ -90,7 +90,7 @@ class TestNotice:
         Run.objects.filter(number=1).update(is_kept=True)
         response = download(as_adam, remote)
         assert keeping(response) == (
-            "Results come from the account “MultiCartAPI”. 1 of 3 completed runs kept here. Stop keeping"
+            "Results come from the account “MultiCartAPI”. 1 of 3 completed runs copied here. Stop copying"
         )
         assert progress(response) == [("1", "3")]
 
@@ -99,14 +99,14 @@ class TestNotice:
         make_remote_run(remote)
         Run.objects.update(is_kept=True)
         response = download(as_adam, remote)
-        assert "All completed runs are kept here." in keeping(response)
+        assert "All completed runs are copied here." in keeping(response)
         assert progress(response) == []
 
     def test_older_runs_are_not_listed_yet(self, as_adam: Client, remote: Collection) -> None:
         Collection.objects.update(keeps_results=True, has_older_runs=True)
         make_remote_run(remote)
         Run.objects.update(is_kept=True)
-        assert "1 of 1 completed run kept here." in keeping(download(as_adam, remote))
+        assert "1 of 1 completed run copied here." in keeping(download(as_adam, remote))
 
     def test_a_disconnected_account_copies_nothing_more(
         self, as_adam: Client, account: Account, remote: Collection
@@ -116,7 +116,8 @@ class TestNotice:
         account.set_key("")
         account.save()
         said = keeping(download(as_adam, remote))
-        assert "0 of 1 completed run kept here. Copying is paused while the account is disconnected." in said
+        paused = "Copying is paused while the account is disconnected."
+        assert f"0 of 1 completed run copied here. {paused}" in said
 
     def test_an_archived_collection_copies_nothing_more(self, as_adam: Client, remote: Collection) -> None:
         Collection.objects.update(keeps_results=True)
@@ -128,7 +129,7 @@ class TestNotice:
     def test_a_member_sees_no_button(self, as_bob: Client, remote: Collection) -> None:
         response = download(as_bob, remote)
         assert keeping(response).startswith("Results come from the account “MultiCartAPI”.")
-        assert "Keep results here" not in response.content.decode()
+        assert "Copy results here" not in response.content.decode()
 
     def test_it_costs_the_same_number_of_queries_for_any_number_of_runs(
         self,

@@ -171,11 +171,11 @@ def test_a_copied_run_says_so_at_once(as_bob: Client, crawlers: Team) -> None:
     refreshed_just_now(collection)
     run = make_remote_run(collection, size=1_000)
     address = f"/collections/{collection.pk}/download"
-    assert "Kept here" not in as_bob.get(address).content.decode()
+    assert "Copied here" not in as_bob.get(address).content.decode()
     Run.objects.filter(pk=run.pk).update(is_kept=True)
-    assert "Kept here" in as_bob.get(address).content.decode()
+    assert "Copied here" in as_bob.get(address).content.decode()
     Run.objects.filter(pk=run.pk).update(is_kept=False)
-    assert "Kept here" not in as_bob.get(address).content.decode()
+    assert "Copied here" not in as_bob.get(address).content.decode()
 
 
 def test_the_size_of_a_zip_is_shown_once_it_is_known(as_bob: Client, crawlers: Team) -> None:

@@ -22,7 +22,7 @@ from collections_app.sources.base import (
 
 logger = logging.getLogger(__name__)
 
-REPLACEMENT_HINT = "It is replaced automatically while “Keep results here” is on. Otherwise, run `mirror`."
+REPLACEMENT_HINT = "It is replaced automatically while “Copy results here” is on. Otherwise, run `mirror`."
 
 _TEST_CONTENT = b"ready"
 

@@ -53,7 +53,7 @@ def _records_of(file: ResultFile) -> Part:
     """Return the part of a file between the brackets of its list. Raises NotDownloadable."""
     if not file.is_stored:
         raise NotDownloadable(
-            f"Run {file.run.number} is only at the account, so it can't be merged. Choose “Keep results "
+            f"Run {file.run.number} is only at the account, so it can't be merged. Choose “Copy results "
             "here” on the download page first, or download its files one by one."
         )
     stored = deliverable(file)

@@ -98,7 +98,7 @@ def _zip(
     for file in files:
         if not file.is_stored:
             raise NotDownloadable(
-                f"Run {file.run.number} is only at the account, so it can't be added to a ZIP. Choose “Keep "
+                f"Run {file.run.number} is only at the account, so it can't be added to a ZIP. Choose “Copy "
                 "results here” on the download page first, or download its files one by one."
             )
     archives = _archives_of(files)
