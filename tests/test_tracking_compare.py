@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -365,6 +366,22 @@ def test_a_comparison_backwards_mirrors_it(tmp_path: Path, before: Records, afte
         (each.key, MIRRORED.get(each.kind, each.kind), each.column, each.now, each.was) for each in forwards
     }
     assert {(each.key, each.kind, each.column, each.was, each.now) for each in backwards} == mirrored
+
+
+@pytest.mark.thorough
+def test_many_long_changes_are_found_in_the_memory_of_a_database(tmp_path: Path) -> None:
+    # 5 of 6 records, so that the column isn't volatile. The values of each run take 270 MB.
+    runs = list[SliceFile]()
+    for name in ("before", "after"):
+        path = tmp_path / f"{name}.parquet"
+        texts = f"repeat(md5(concat(range, CASE WHEN range % 6 > 0 THEN '{name}' ELSE '' END)), 30)"
+        cells = f"range + 1 AS n, concat('\"B', range, '\"') AS c0, concat('\"', {texts}, '\"') AS c1"
+        duckdb.execute(f"COPY (SELECT {cells} FROM range(288000)) TO '{path}' (ROW_GROUP_SIZE 20480)")
+        runs.append(SliceFile(path, ("asin", "description")))
+    with open_database(*(run.path for run in runs), seconds=600) as database:
+        comparison = Comparer(database, runs[0], runs[1], ASIN)
+        changed = sum(1 for entry in comparison.entries() if entry.kind == ChangeKind.OTHER)
+    assert (changed, comparison.volatile) == (240_000, [])
 
 
 class TestHostileRecords:

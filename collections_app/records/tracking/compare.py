@@ -88,6 +88,7 @@ class Comparer:
         shared = [column for column in after.columns if column in before.columns and column not in key]
         self.tracked = Tracked.among(shared)
         self._columns = [column for column in shared if column != self.tracked.currency]
+        self._prices = set(filter(is_price, self._columns))
         others = OtherRuns(between, earlier, is_partial)
         self._unmatched = Unmatched(database, before, after, key, self.tracked, others)
         self._differences = Differences(database, before, after, key, self.tracked)
@@ -149,7 +150,7 @@ class Comparer:
             change = classifier.change(column, Cell(was, before), Cell(now, after))
             if change is not None:
                 kind, percent, amount = change
-                currencies = (_currency(before), _currency(after)) if is_price(column) else ("", "")
+                currencies = (_currency(before), _currency(after)) if column in self._prices else ("", "")
                 values = (percent, amount, n_before, n_after, *currencies)
                 entries.append(Entry(key, title, kind, column, was, now, *values))
         return entries

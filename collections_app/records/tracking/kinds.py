@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from collections_app.records.availability import Availability, availability_of
@@ -12,6 +13,9 @@ from collections_app.records.formats.json_records import Number
 from collections_app.records.money import Amount, Notation, currency_named, unit_of
 from collections_app.records.tracking.percent import percent_of
 from collections_app.records.tracking.values import Nothing, Value, text_of, value_of
+
+# The number of changes, and of currencies, whose meaning is remembered.
+_MOST_REMEMBERED = 2048
 
 
 class ChangeKind(StrEnum):
@@ -81,17 +85,24 @@ class Classifier:
         self._before = before
         self._after = after
         self._unit = unit_of(tracked.price or "")
+        # Many products change in the same way, such as their stock.
+        self._change_of_other = lru_cache(_MOST_REMEMBERED)(self._change)
 
     def change(self, column: str, was: Cell, now: Cell) -> Change | None:
         """Return how a column has changed, or None if both values mean the same.
 
         Absent, null and empty values differ from each other.
         """
+        if column != self._tracked.price:
+            return self._change_of_other(column, was.json, now.json)
         before, after = value_of(was.json), value_of(now.json)
         if isinstance(before, Nothing) and isinstance(after, Nothing):
             return None if before is after else Change(ChangeKind.OTHER)
-        if column == self._tracked.price:
-            return self._price(was, now) if _differ(before, after) or was.currency != now.currency else None
+        return self._price(was, now) if _differ(before, after) or was.currency != now.currency else None
+
+    def _change(self, column: str, was: str | None, now: str | None) -> Change | None:
+        """Return how a column that isn't the price has changed."""
+        before, after = value_of(was), value_of(now)
         if not _differ(before, after):
             return None
         if isinstance(before, Nothing) or isinstance(after, Nothing):
@@ -126,8 +137,13 @@ def amount_of(cell: Cell, notation: Notation | None) -> Amount | None:
     amount = notation.amount(value)
     if amount is None:
         return None
-    beside = text_of(cell.currency) if cell.currency else ""
-    return Amount(amount.value, currency_named(amount.currency, beside))
+    currency = _currency_named(amount.currency, cell.currency)
+    return amount if currency == amount.currency else Amount(amount.value, currency)
+
+
+@lru_cache(_MOST_REMEMBERED)
+def _currency_named(within: str, beside: str | None) -> str:
+    return currency_named(within, text_of(beside) if beside else "")
 
 
 def _stock(before: Value, after: Value) -> ChangeKind:

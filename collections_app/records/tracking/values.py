@@ -3,10 +3,12 @@
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any, cast
+
+import msgspec
 
 from collections_app.records.formats.json_records import Number
 from collections_app.records.numeric_text import is_number
@@ -45,8 +47,18 @@ def text_of(cell: str) -> str:
     if "\\" not in cell and len(cell) > 1 and cell.endswith('"'):  # faster
         return cell[1:-1]
     try:
+        return _decode_text(cell)
+    except msgspec.MsgspecError:  # it was cut, or contains a lone surrogate
+        return _text_of_unusual(cell)
+
+
+_decode_text: Callable[[str], str] = msgspec.json.Decoder(str).decode
+
+
+def _text_of_unusual(cell: str) -> str:
+    try:
         return str(json.loads(cell))
-    except ValueError:  # it was cut
+    except ValueError:
         return cell
 
 
