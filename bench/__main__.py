@@ -29,6 +29,7 @@ BENCHMARKS = (
     "searches",
     "compressed_bomb",
     "changes",
+    "tracking_pages",
 )
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
