@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from bench.measure import Options, Row, at_most, run, value_row
-from bench.pages import compare, running_site
+from bench.pages import Load, compare, running_site
 
 RUNS, RECORDS = 365, 5_000
 
@@ -50,7 +50,7 @@ def measure(options: Options) -> Iterator[Row]:
         site.run_code(MAKE.replace("RUNS", str(runs)).replace("RECORDS", str(records)))
         page = partial(site.load, f"/collections/101/runs/{runs}", connections=1)
 
-        def load(path: str) -> "partial[object]":
+        def load(path: str) -> "partial[Load]":
             return partial(site.load, f"/collections/101/{path}", connections=1)
 
         changes = load(f"runs/{runs}/changes?since={runs - 1}")
