@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collections_app.records.formats.json_records import Number, read_texts
-from collections_app.records.formats.json_text import encoded
+from collections_app.records.formats.json_text import encoded, json_text
 from collections_app.records.preview.engine import open_database
+from collections_app.records.tracking import slices
 from collections_app.records.tracking.compare import Comparer, Entry
 from collections_app.records.tracking.counts import Counts
 from collections_app.records.tracking.keys import Key, suggest_key
@@ -439,6 +440,77 @@ class TestHostileRecords:
             comparison = Comparer(database, run, run, ASIN)
             assert list(comparison.entries()) == []
         assert comparison.counts.matched == 2
+
+
+def cells_of(text: bytes, folder: Path) -> list[tuple[str | None, ...]]:
+    """Return the cells in the slice of this JSON."""
+    path = folder / "run.parquet"
+    write_slice(read_texts(BytesIO(text)), folder / "lines", path)
+    with open_database(path, seconds=60) as database:
+        return [
+            tuple(row) for row in database.query("SELECT * EXCLUDE n FROM read_parquet($f)", {"f": str(path)})
+        ]
+
+
+class TestExactness:
+    def test_the_last_value_of_a_repeated_name_counts_as_in_exports(self, tmp_path: Path) -> None:
+        record = b'{"a": 1, "a" : 2, "b": {"c": 3, "c": 4}, "d": [{"e": 5, "e": 6}]}'
+        plain = b'{"a": 7, "b": {"c": 8}, "d": ["\\":"]}'
+        # The first and the last record aren't read in the same way as the others.
+        text = b"[%b]" % b",".join([record, plain] * 200)
+        expected = [json.loads(record), json.loads(plain)] * 200
+        assert cells_of(text, tmp_path) == [
+            (json_text(each["a"]), json_text(each["b"]["c"]), json_text(each["d"])) for each in expected
+        ]
+
+    @pytest.mark.parametrize(
+        ("was", "now"),
+        [
+            ("0.1234567890123456789", "0.1234567890123456788"),
+            ("123456789012345678.25", "123456789012345678.5"),
+            ("[0.1234567890123456789]", "[0.1234567890123456788]"),
+            ("1e-400", "2e-400"),
+            ("9007199254740993", "9007199254740992"),
+            ("12345678901234567890123", "12345678901234567890124"),
+        ],
+    )
+    def test_numbers_with_many_digits_differ(self, tmp_path: Path, was: str, now: str) -> None:
+        ((before,), (after,), *_) = cells_of(
+            b"[%b]" % b",".join([b'{"a": %b}' % each.encode() for each in (was, now)] * 3), tmp_path
+        )
+        assert value_of(before) != value_of(after)
+
+    @pytest.mark.parametrize(
+        "same",
+        [
+            ["0.1234567890123456789", "0.12345678901234567890", '"0.1234567890123456789"'],
+            ["[0.1234567890123456789]", "[1234567890123456789e-19]"],
+            ["1299", "1299.0", "1299.00000000000000000000", "1.299e3"],
+            ["0.30000000000000004", "0.300000000000000040"],
+        ],
+    )
+    def test_equal_numbers_are_equal_however_they_are_written(self, tmp_path: Path, same: list[str]) -> None:
+        cells = cells_of(b"[%b]" % b",".join(b'{"a": %b}' % each.encode() for each in same * 3), tmp_path)
+        assert len({value_of(cell) for (cell,) in cells}) == 1
+
+    def test_long_values_of_a_large_record_differ_after_their_beginning(self, tmp_path: Path) -> None:
+        long = "x" * 1024**2
+        ((was,), (now,)) = cells_of(encoded([{"a": f"{long}1"}, {"a": f"{long}2"}]), tmp_path)
+        assert was != now
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most"),
+    [
+        ([(1000, 100_000)] * 500, 122_880),  # 100 bytes each
+        ([(1, 300_000)] * 5000, 120),
+        ([(1000, 100_000)] * 500 + [(1, 300_000)] * 500, 120),  # large records at the end
+        ([(1000, 100_000)] * 500 + [(1, 1024**2)], 122_880),
+        ([], 122_880),
+    ],
+)
+def test_the_records_that_are_read_at_once_fit_into_memory(sizes: list[tuple[int, int]], most: int) -> None:
+    assert most / 4 <= slices._rows_in_a_group(sizes) <= most
 
 
 @pytest.mark.shared

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from collections_app.records.preview.engine import Database
-from collections_app.records.tracking.slices import LONGEST_VALUE, SliceFile
+from collections_app.records.tracking.slice_lines import LONGEST_VALUE
+from collections_app.records.tracking.slices import SliceFile
 
 # The columns that usually name a product, best first, and those that are part of its name if they exist.
 NAMES = ("asin", "sku", "product_id", "id", "url")

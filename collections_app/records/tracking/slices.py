@@ -7,29 +7,25 @@ columns are in the metadata of the file. A slice depends on nothing but its run.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from collections_app.records.formats.json_records import Record, RecordsWithTexts, parse_value
-from collections_app.records.formats.json_text import encoded
+from collections_app.records.formats.json_records import Record, RecordsWithTexts
 from collections_app.records.preview.columns import ColumnCollector, ColumnList, flat
 from collections_app.records.preview.engine import Database
 from collections_app.records.preview.json_paths import NOTHING, json_path
 from collections_app.records.preview.records import fields_of
 from collections_app.records.tracking.databases import open_files
+from collections_app.records.tracking.slice_lines import LARGEST_LINE, LONGEST_VALUE, lines_of
 
 # Increase it when the content of slices changes. Older slices are created again.
 VERSION = 1
-# The longest value that isn't cut, in characters.
-LONGEST_VALUE = 1000
-# The values of a larger record, in bytes, are cut before DuckDB reads them.
-_LARGEST_LINE = 1024**2
 # The bytes of the records in a row group, which DuckDB keeps in memory, and the number of records in it.
 _GROUP_BYTES = 24 * 1024**2
-_FEWEST_ROWS, _MOST_ROWS = 2048, 122_880
+_MOST_ROWS = 122_880
 _SECONDS = 600.0
 
 _BUILD = """
@@ -83,17 +79,17 @@ def described(path: Path) -> SliceFile:
 
 def write_slice(batches: Iterable[list[Any]], lines: Path, parquet: Path) -> tuple[str, ...]:
     """Write the slice of values from read_texts(), by way of a file with one per line. Return its columns."""
-    columns, shapes, records = ColumnCollector(), set[_Shape](), 0
+    columns, shapes, sizes = ColumnCollector(), set[_Shape](), list[tuple[int, int]]()
     with lines.open("wb") as out:
         for batch in batches:
             fields = batch if isinstance(batch, RecordsWithTexts) else list(map(fields_of, batch))
             columns.add(flat(record) for shape, record in _by_shape(fields) if _is_new(shape, shapes))
-            out.writelines(_lines(batch, fields))
-            records += len(batch)
-        size = out.tell()
+            before = out.tell()
+            out.writelines(lines_of(batch))
+            sizes.append((len(batch), out.tell() - before))
     found = columns.columns()
     with open_files(lines, parquet, seconds=_SECONDS, threads=1) as database:
-        _convert(database, found, lines, parquet, _rows_in_a_group(records, size))
+        _convert(database, found, lines, parquet, _rows_in_a_group(sizes))
     return found.names
 
 
@@ -132,39 +128,29 @@ def _convert(database: Database, columns: ColumnList, lines: Path, parquet: Path
         {
             "paths": list(map(json_path, columns.paths)) or [NOTHING],
             "lines": str(lines),
-            "most": 4 * _LARGEST_LINE,
+            "most": 4 * LARGEST_LINE,
             "columns": json.dumps(columns.names),
         },
     )
 
 
-def _lines(batch: list[Any], fields: list[Record]) -> Iterator[bytes]:
-    if not isinstance(batch, RecordsWithTexts):
-        return map(_line, fields)
-    return map(_line_of_text, batch.texts)
+def _rows_in_a_group(sizes: Sequence[tuple[int, int]]) -> int:
+    """Return how many records to read at once, so that any of them that follow each other fit into memory.
+
+    `sizes` are the numbers of records in batches, and their bytes.
+    """
+    rows = _MOST_ROWS
+    while rows > 1 and _most_bytes(sizes, rows) > _GROUP_BYTES:
+        rows //= 2
+    return rows
 
 
-def _line_of_text(text: bytes) -> bytes:
-    if len(text) > _LARGEST_LINE:
-        return _line(fields_of(parse_value(text.decode())))
-    # In JSON, these are only between values.
-    if b"\n" in text or b"\r" in text:
-        text = text.replace(b"\n", b" ").replace(b"\r", b" ")
-    return text + b"\n"
-
-
-def _line(record: Record) -> bytes:
-    line = encoded(record)
-    if len(line) > _LARGEST_LINE:
-        line = encoded({key: _cut(value) for key, value in islice(record.items(), 1000)})
-    return line + b"\n"
-
-
-def _cut(value: object) -> object:
-    text = encoded(value)
-    return value if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE].decode(errors="ignore")
-
-
-def _rows_in_a_group(records: int, size: int) -> int:
-    """Return how many records to read at once, so that their values fit into memory."""
-    return min(max(_GROUP_BYTES // max(size // max(records, 1), 1), _FEWEST_ROWS), _MOST_ROWS)
+def _most_bytes(sizes: Sequence[tuple[int, int]], rows: int) -> int:
+    """Return about the most bytes of this many records that follow each other."""
+    most = total = records = start = 0
+    for count, size in sizes:
+        total, records = total + size, records + count
+        while records > rows and sizes[start][0] <= records - rows:
+            records, total, start = records - sizes[start][0], total - sizes[start][1], start + 1
+        most = max(most, total * min(rows, records) // max(records, 1))
+    return most
