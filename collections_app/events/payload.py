@@ -11,6 +11,7 @@ from collections_app.models import Event, EventKind
 # A webhook has at most 4 KB, of which a text of this length can take half in UTF-8.
 LONGEST_REASON = 500
 
+_OF_ACCOUNTS = {EventKind.ACCOUNT_UNAVAILABLE, EventKind.ACCOUNT_RECOVERED}
 _WITHOUT_FILES = {EventKind.RUN_FAILED, EventKind.RUN_STALLED}
 
 
@@ -29,7 +30,7 @@ def payload(event: Event, *, site: str | None = None) -> dict[str, Any]:
         "run": event.run_number,
         "counts": event.data.get("counts", {}),
         "manifest": _manifest(event, settings.PUBLIC_URL if site is None else site),
-        "account": event.target if event.collection_id is None else "",
+        "account": event.target if event.kind in _OF_ACCOUNTS else "",
         "reason": str(event.data.get("reason") or "")[:LONGEST_REASON],
     }
 
