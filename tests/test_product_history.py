@@ -13,7 +13,7 @@ from collections_app.records.tracking import blocks, tracked_runs
 from collections_app.records.tracking.history import History, histories_of, history_of
 from collections_app.views.products.chart import Chart, chart_of
 from collections_app.views.products.money import PriceFormat
-from tests.support.products import LAPTOP, MOUSE, make_tracked_run
+from tests.support.products import LAPTOP, MOUSE, make_availability_run, make_tracked_run
 
 pytestmark = pytest.mark.django_db
 
@@ -90,6 +90,17 @@ def test_a_missing_product_leaves_a_gap_in_the_line(laptops: Collection) -> None
     assert first.endswith("H666.7")
     assert second.startswith("1000.0 ")
     assert [point.text for point in drawn.points][2] == "Run 3, 3 Jun 2026: not found"
+
+
+def test_a_price_stays_while_only_the_availability_is_scraped(laptops: Collection) -> None:
+    make_runs(laptops, price(1000), price(1100))
+    make_availability_run(laptops, [{"asin": "B01", "in_stock": True}], at=START + timedelta(days=2))
+    make_tracked_run(laptops, [LAPTOP | price(1200)], at=START + timedelta(days=3))
+    make_availability_run(laptops, [{"asin": "B01", "in_stock": False}], at=START + timedelta(days=4))
+    found = history(laptops)
+    assert (found.newest.run.number, found.newest_price.run.number) == (5, 4)
+    assert found.title == "Laptop"
+    assert chart(laptops).path.count("M") == 1
 
 
 def test_the_axis_ignores_a_few_extreme_prices(laptops: Collection) -> None:

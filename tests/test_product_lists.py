@@ -1,6 +1,7 @@
 """Search for products, and the biggest movers."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from django.test import Client
 from collections_app.models import Collection, Team
 from collections_app.records.tracking.movers import movers_of
 from collections_app.records.tracking.product_search import search_products
-from tests.support.products import LAPTOP, MOUSE, make_tracked_run
+from tests.support.products import LAPTOP, MOUSE, make_availability_run, make_tracked_run
 
 pytestmark = pytest.mark.django_db
 
@@ -47,6 +48,34 @@ class TestSearch:
         assert "$ 999" in html
         assert 'href="/collections/101/products/B01"' in html
 
+    def test_prices_and_titles_stay_when_only_the_availability_is_scraped(
+        self, as_bob: Client, laptops: Collection
+    ) -> None:
+        make_tracked_run(laptops, [LAPTOP, MOUSE | {"price": "$15.50"}])
+        make_availability_run(laptops, [{"asin": "B01", "in_stock": True}, {"asin": "B03"}])
+        html = as_bob.get("/products/?q=B01").content.decode()
+        assert ">Laptop</a>" in html
+        assert "$ 1,299" in html
+        assert ">B03</a>" in as_bob.get("/products/?q=B03").content.decode()
+
+    def test_runs_that_are_not_trusted_are_not_searched(self, as_bob: Client, laptops: Collection) -> None:
+        make_tracked_run(laptops)
+        make_tracked_run(laptops, [LAPTOP | {"price": "$129,900.00"}], is_broken=True)
+        html = as_bob.get("/products/?q=B01").content.decode()
+        assert "$ 1,299" in html
+        assert "129,900" not in html
+
+    def test_products_that_an_incomplete_run_lacks_are_found(
+        self, crawlers: Team, laptops: Collection
+    ) -> None:
+        make_tracked_run(laptops)
+        make_tracked_run(laptops, [LAPTOP])
+        assert found(crawlers, "B02") == [(laptops.pk, '["B02"]')]
+
+    def test_prices_have_the_same_decimals(self, as_bob: Client, laptops: Collection) -> None:
+        make_tracked_run(laptops, [LAPTOP, LAPTOP | {"asin": "B02", "price": "$15.50"}])
+        assert "$ 1,299.00" in as_bob.get("/products/?q=laptop").content.decode()
+
     def test_the_page_says_when_nothing_is_found(self, as_bob: Client, laptops: Collection) -> None:
         assert "No products found" in as_bob.get("/products/?q=nothing").content.decode()
         assert "Enter the key" in as_bob.get("/products/").content.decode()
@@ -62,6 +91,14 @@ def make_runs(collection: Collection, *prices: dict[str, int], broken: int = -1)
 
 
 class TestMovers:
+    def test_runs_that_only_scraped_the_availability_do_not_count(self, laptops: Collection) -> None:
+        make_runs(laptops, {"A": 100}, {"A": 80})
+        make_availability_run(laptops, [{"asin": "A", "in_stock": True}], at=START + timedelta(days=2))
+        movers = movers_of(laptops, 1)
+        assert movers.newest
+        assert (movers.newest.number, movers.runs) == (2, 1)
+        assert [each.percent for each in movers.falls] == [Decimal(-20)]
+
     def test_prices_are_compared_with_their_median(self, laptops: Collection) -> None:
         make_runs(
             laptops,

@@ -7,7 +7,7 @@ from django.test import Client
 
 from collections_app.models import Collection, TrackingSettings, WatchedProduct
 from tests.support.html import links
-from tests.support.products import LAPTOP, MOUSE, make_tracked_run
+from tests.support.products import LAPTOP, MOUSE, make_availability_run, make_tracked_run
 
 pytestmark = pytest.mark.django_db
 
@@ -35,6 +35,28 @@ def test_a_product_that_is_gone(as_bob: Client, laptops: Collection) -> None:
     html = page(as_bob, laptops)
     assert "Not in the newest run" in html
     assert "Not found" in html
+
+
+def test_the_price_stays_when_only_the_availability_is_scraped(as_bob: Client, laptops: Collection) -> None:
+    make_tracked_run(laptops)
+    make_availability_run(laptops, [{"asin": "B01", "in_stock": False}])
+    html = page(as_bob, laptops)
+    assert "<h1>Laptop</h1>" in html
+    assert "No price" not in html
+    assert "Out of stock" in html
+    assert 'price in <a href="/collections/101/runs/1/records/1">run 1</a>' in html
+    WatchedProduct.objects.create(collection=laptops, key='["B01"]')
+    watchlist = as_bob.get("/collections/101/watchlist").content.decode()
+    assert ">Laptop</a>" in watchlist
+    assert "$ 1,299" in watchlist
+
+
+def test_runs_that_lack_a_product_may_not_be_trusted(as_bob: Client, laptops: Collection) -> None:
+    make_tracked_run(laptops)
+    make_tracked_run(laptops, [MOUSE])
+    make_tracked_run(laptops, [MOUSE], is_broken=True)
+    html = page(as_bob, laptops)
+    assert (html.count("Not found"), html.count("Not trusted")) == (2, 1)
 
 
 def test_duplicates_are_marked(as_bob: Client, laptops: Collection) -> None:

@@ -52,7 +52,7 @@ def _key(collection: Collection, text: str) -> str:
 def _figures(history: History) -> dict[str, Any]:
     share = history.sold_out_share
     return {
-        "title": history.newest.first.title,
+        "title": history.title,
         "runs_missed": history.missed,
         "currency": history.currency,
         "lowest": _extreme(history.lowest),

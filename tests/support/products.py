@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from collections_app.models import Collection, Run, TrackingSettings, Verdict, VerdictLevel
+from collections_app.models import Collection, Run, RunCoverage, TrackingSettings, Verdict, VerdictLevel
 from collections_app.records.tracking import blocks
 from collections_app.records.tracking.slice_builder import build_slice
 from tests.support.results import make_ready_run
@@ -31,6 +31,17 @@ def make_tracked_run(
         Verdict.objects.create(
             run=run, level=VerdictLevel.BROKEN, settings_version=1, judged_at=timezone.now()
         )
+    return run
+
+
+def make_availability_run(
+    collection: Collection, content: Sequence[Mapping[str, Any]], *, at: datetime | None = None
+) -> Run:
+    """Create a run that only scraped the availability, with its slice and its block."""
+    run = make_tracked_run(collection, content, at=at)
+    Verdict.objects.create(
+        run=run, level=VerdictLevel.GOOD, settings_version=1, coverage=RunCoverage.AVAILABILITY
+    )
     return run
 
 

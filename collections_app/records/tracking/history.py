@@ -117,6 +117,18 @@ class History:
         """The newest run that contains the product; a trusted one if there is any."""
         return (self.trusted or self.sightings)[-1]
 
+    @property
+    def newest_price(self) -> Sighting:
+        """The newest sighting, but not in a run that only scraped the availability if there is another."""
+        found = reversed(self.trusted or self.sightings)
+        return next((each for each in found if each.run.has_prices), self.newest)
+
+    @property
+    def title(self) -> str:
+        """The newest title, or "" if no run has one."""
+        found = (each.first.title for each in reversed(self.trusted or self.sightings))
+        return next(filter(None, found), "")
+
     @cached_property
     def trusted(self) -> list[Sighting]:
         """The trusted runs that contain the product."""

@@ -58,7 +58,7 @@ class Mover:
 
 @dataclass(frozen=True)
 class Movers:
-    """The biggest falls and rises, biggest first, in the newest trusted run."""
+    """The biggest falls and rises, biggest first, in the newest trusted run with prices."""
 
     newest: TrackedRun | None
     runs: int  # how many runs before are compared with it
@@ -71,7 +71,9 @@ def movers_of(collection: Collection, runs: int) -> Movers:
 
     Raises ProductsUnavailable and TooManyQueries.
     """
-    read, rows = query_products(collection, _MOVERS, _values, most=runs + 1, most_rows=_MOST_ROWS)
+    read, rows = query_products(
+        collection, _MOVERS, _values, most=runs + 1, most_rows=_MOST_ROWS, with_prices=True
+    )
     movers = [_mover(row) for row in rows]
     trusted = [run for run in read if run.is_trusted]
     return Movers(

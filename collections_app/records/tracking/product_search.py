@@ -1,16 +1,19 @@
 """Find products in the newest runs of a team's collections."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import F, Max, Q, QuerySet
 
 from collections_app.files.storage.cache import BuildFailed
-from collections_app.models import Block, Collection, Team
+from collections_app.models import Block, Collection, RunCoverage, Team, Verdict, VerdictLevel
+from collections_app.models.verdicts import IS_TRUSTED, Overrule
 from collections_app.records.preview.engine import QueryTimeout, UnreadableFile, open_database
 from collections_app.records.tracking.block_files import VERSION
 from collections_app.records.tracking.blocks import local_path
@@ -21,19 +24,38 @@ from collections_app.system.database import release_connections
 logger = logging.getLogger(__name__)
 
 MOST_FOUND = 50
+# Conditions for the runs of a block. Negations would be conditions for all of its runs.
+_ARE_TRUSTED = (
+    Q(runs__verdict=None)
+    | Q(runs__verdict__overrule=Overrule.TRUSTED)
+    | Q(
+        runs__verdict__overrule="",
+        runs__verdict__level__in=[level for level in VerdictLevel if level != VerdictLevel.BROKEN],
+    )
+)
+_HAVE_PRICES = (
+    Q(runs__verdict=None)
+    | Q(runs__verdict__chosen_coverage=RunCoverage.FULL)
+    | Q(runs__verdict__chosen_coverage="", runs__verdict__coverage=RunCoverage.FULL)
+)
 _MOST_WORDS = 8
-# How many collections are searched, those with the newest runs first, and how many rows of their blocks.
+# How many collections are searched, those with the newest runs first, how many blocks of each, and how many
+# rows of these blocks. The newest run may be incomplete, so its block isn't enough.
 _MOST_COLLECTIONS = 100
+_MOST_BLOCKS = 2
 _MOST_ROWS = 5_000_000
 _SECONDS = 3.0
 
-# Exact keys come first.
+# Exact keys come first. The newest run may only have scraped the availability.
 _SEARCH = """
 SELECT
-    filename, key,
-    unnest(arg_max({{title: title, price: price, amount: amount, unit: unit, currency: currency}}, number))
+    filename, key, arg_max(title, number) FILTER (WHERE title <> ''),
+    unnest(
+        arg_max({{price: price, amount: amount, unit: unit, currency: currency}}, number)
+        FILTER (WHERE price <> '')
+    )
 FROM read_parquet($files, filename = true)
-WHERE contains(key, $key) OR ({words})
+WHERE (contains(key, $key) OR ({words})) AND NOT list_contains($left_out, concat(number, ' ', filename))
 GROUP BY filename, key
 ORDER BY contains(key, $key) DESC, filename, key LIMIT $most
 """
@@ -67,7 +89,7 @@ def search_products(team: Team, text: str) -> Found:
     Raises ProductsUnavailable and TooManyQueries.
     """
     words = text.split()[:_MOST_WORDS]
-    blocks, left_out = _newest_blocks(team)
+    blocks, left_out = _chosen_blocks(team)
     if not words or not blocks:
         return Found([], has_more=False, left_out=left_out)
     try:
@@ -80,31 +102,49 @@ def search_products(team: Team, text: str) -> Found:
     return Found(found[:MOST_FOUND], len(found) > MOST_FOUND, left_out)
 
 
-def _newest_blocks(team: Team) -> tuple[list[Block], int]:
-    """Return the newest block of each collection, and how many collections were left out."""
-    current = Block.objects.filter(collection__team=team).current(VERSION).select_related("collection")
-    by_collection: dict[int, Block] = {}
-    for block in current.annotate(newest=Max("runs__created_at")).order_by("-newest", "-pk"):
-        by_collection.setdefault(block.collection_id, block)
+def _chosen_blocks(team: Team) -> tuple[list[Block], int]:
+    """Return the newest blocks of each collection, and how many collections were left out."""
+    by_collection: dict[int, list[Block]] = defaultdict(list)
+    for block in _newest_blocks(team):
+        by_collection[block.collection_id].append(block)
     chosen: list[Block] = []
     rows = 0
-    for block in by_collection.values():
-        if len(chosen) < _MOST_COLLECTIONS and (not chosen or rows + block.records <= _MOST_ROWS):
-            chosen.append(block)
-            rows += block.records
-    return chosen, len(by_collection) - len(chosen)
+    for blocks in islice(by_collection.values(), _MOST_COLLECTIONS):
+        for block in blocks[:_MOST_BLOCKS]:
+            if not chosen or rows + block.records <= _MOST_ROWS:
+                chosen.append(block)
+                rows += block.records
+    return chosen, len(by_collection) - len({block.collection_id for block in chosen})
+
+
+def _newest_blocks(team: Team) -> QuerySet[Block]:
+    """Return the blocks with trusted runs: first those with prices, newest first."""
+    blocks = Block.objects.filter(_ARE_TRUSTED, collection__team=team).current(VERSION)
+    return (
+        blocks.select_related("collection")
+        .annotate(newest=Max("runs__created_at"), newest_price=Max("runs__created_at", filter=_HAVE_PRICES))
+        .order_by(F("newest_price").desc(nulls_last=True), "-newest", "-pk")
+    )
+
+
+def _distrusted(blocks: Mapping[Path, Block]) -> list[str]:
+    """Return the runs of these blocks that can't be trusted: their numbers, and the paths of their blocks."""
+    paths = {block.pk: path for path, block in blocks.items()}
+    found = Verdict.objects.filter(~IS_TRUSTED, run__blocks__in=paths)
+    return [f"{number} {paths[block]}" for number, block in found.values_list("run__number", "run__blocks")]
 
 
 def _products(blocks: Sequence[Block], text: str, words: Sequence[str]) -> Iterator[FoundProduct]:
     by_path = {local_path(block): block for block in blocks}
-    release_connections()
     statement = _SEARCH.format(words=" AND ".join(_WORD.format(index=index) for index in range(len(words))))
     values: dict[str, Any] = {
         "files": [*map(str, by_path)],
         "key": key_of_texts([text.strip()])[1:-1],
         "most": MOST_FOUND + 1,
+        "left_out": _distrusted(by_path),
         **{f"word{index}": word for index, word in enumerate(words)},
     }
+    release_connections()
     with open_database(*by_path, seconds=_SECONDS, is_reused=True) as database:
         rows = database.query(statement, values)
     for path, key, title, price, amount, unit, currency in rows:

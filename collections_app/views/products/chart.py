@@ -144,7 +144,7 @@ class _Drawing:
         """Return the line: a price stays until the next trusted run, and ends there if that run lacks it."""
         parts: list[str] = []
         is_open = False
-        for run, following in pairwise([*(run for run in self._runs if run.is_trusted), None]):
+        for run, following in pairwise([*filter(self._tells_price, self._runs), None]):
             amount = self.amounts.get(run.number) if run else None
             if run is None or amount is None:
                 is_open = False
@@ -154,6 +154,10 @@ class _Drawing:
             parts.append(f"H{self._plot.x(following.created_at)}" if following else "h0")
             is_open = True
         return "".join(parts)
+
+    def _tells_price(self, run: TrackedRun) -> bool:
+        """Whether a run changes the line: a price stays while only the availability is scraped."""
+        return run.is_trusted and (run.has_prices or run.number not in self._sightings)
 
     def _shades(self) -> Iterator[Shade]:
         for start, end in self._history.sold_out_times():

@@ -77,8 +77,10 @@ def _context(collection: Collection, history: History, before: int | None) -> di
     return {
         "history": history,
         "newest": history.newest,
+        "newest_price": history.newest_price,
+        "title": history.title,
         "is_current": not history.missed,
-        "now": price_text(history.newest.first, prices),
+        "now": price_text(history.newest_price.first, prices),
         "chart": chart_of(collection, history, prices),
         "width": WIDTH,
         "height": HEIGHT,
@@ -141,7 +143,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Line:
-    """The records of a run, or several runs in a row that lack the product, of which `run` is the oldest."""
+    """The records of a run, or several runs in a row that lack the product, of which `run` is the oldest.
+
+    Either all of these runs can be trusted, or none.
+    """
 
     run: TrackedRun
     rows: Sequence[Row] = ()
@@ -151,14 +156,16 @@ class Line:
 
 def _lines(history: History, prices: PriceFormat) -> Iterator[Line]:
     """Yield the lines of the table, newest first, down to the first run that contains the product."""
-    lacking: list[TrackedRun] = []
+    lacking: list[Line] = []
     for run in reversed(history.runs):
         found = history.by_run.get(run.number)
         if found is None:
-            lacking.append(run)
+            newest = run
+            if lacking and lacking[-1].run.is_trusted == run.is_trusted:
+                newest = lacking.pop().newest or run
+            lacking.append(Line(run, newest=newest))
             continue
-        if lacking:
-            yield Line(lacking[-1], newest=lacking[0])
-            lacking.clear()
+        yield from lacking
+        lacking.clear()
         rows = [Row(each, price_text(each, prices)) for each in found[:_MOST_RECORDS]]
         yield Line(run, rows, len(found) - len(rows))

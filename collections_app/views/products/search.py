@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 from collections_app.people.access import Action, MemberRequest, team_member
 from collections_app.records.preview.concurrency import TooManyQueries, queries_of
 from collections_app.records.tracking.key_text import shown_key
-from collections_app.records.tracking.product_search import MOST_FOUND, FoundProduct, search_products
+from collections_app.records.tracking.product_search import MOST_FOUND, search_products
 from collections_app.records.tracking.tracked_runs import ProductsUnavailable
 from collections_app.views.products.address import product_address
 from collections_app.views.products.money import PriceFormat, price_text
@@ -32,13 +32,15 @@ def products(request: MemberRequest) -> HttpResponse:
         context |= {"problem": str(problem), "is_refused": True}
     else:
         context["found"] = found
+        # Prices below each other have the same decimals.
+        amounts = [each.amount for each in found.products if each.amount is not None]
         context["lines"] = [
             {
                 "collection": each.collection,
                 "title": each.title or shown_key(each.key),
                 "name": shown_key(each.key),
                 "address": product_address(each.collection.pk, each.key),
-                "price": _price(each),
+                "price": price_text(each, PriceFormat.of(each.collection, amounts)),
             }
             for each in found.products
         ]
@@ -46,8 +48,3 @@ def products(request: MemberRequest) -> HttpResponse:
     return render_result(
         request, "products/search.html", "products/_found.html", context, is_refused=is_refused
     )
-
-
-def _price(found: FoundProduct) -> str:
-    amounts = [] if found.amount is None else [found.amount]
-    return price_text(found, PriceFormat.of(found.collection, amounts))
