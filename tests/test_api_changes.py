@@ -220,7 +220,8 @@ def test_runs_that_can_not_be_compared(laptops: Collection, headphones: Collecti
     last = make_ready_run(laptops, AFTER)
     assert fetch("changes.json?since=3", last.number).status_code == 404
     Verdict.objects.create(run=first, level=VerdictLevel.BROKEN, settings_version=1)
-    assert fetch("changes.json", last.number).status_code == 404
+    words = f"No earlier run of the same kind as run {last.number} can be trusted. Choose one with since."
+    assert api_error(fetch("changes.json", last.number)) == (404, words)
     assert fetch("changes.json?since=1", last.number).status_code == 200
     TrackingSettings.objects.update(key_columns=[])
     assert api_error(fetch("changes.json?since=1", last.number))[0] == 409

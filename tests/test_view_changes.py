@@ -16,6 +16,7 @@ from collections_app.models import (
     Comparison,
     ComparisonState,
     Run,
+    RunCoverage,
     TrackingSettings,
     Verdict,
     VerdictLevel,
@@ -207,6 +208,14 @@ class TestStates:
     def test_the_first_run_has_nothing_to_compare_with(self, as_bob: Client, since: Run) -> None:
         assert "Nothing to compare with" in headings(page(as_bob, since))
 
+    def test_a_run_that_is_unlike_all_earlier_ones(self, as_bob: Client, run: Run, since: Run) -> None:
+        Verdict.objects.create(
+            run=run, level=VerdictLevel.LEARNING, settings_version=1, coverage=RunCoverage.AVAILABILITY
+        )
+        answer = page(as_bob, run)
+        assert "No run to compare with" in headings(answer)
+        assert links(answer)["Show the quality"] == "/collections/101/runs/2/quality"
+
     def test_identical_runs(self, as_bob: Client, run: Run) -> None:
         same = make_ready_run(run.collection, AFTER)
         answer = page(as_bob, same, run)
@@ -249,6 +258,33 @@ class TestStates:
             answer.content.decode()
         )
         assert rows(answer)[-1][:3] == ["Chair", "B04", "Not scraped"]
+        assert "4 changes · 1 not scraped" in text_of(answer.content.decode())
+
+    def test_products_of_an_empty_run_are_no_changes(
+        self, as_bob: Client, laptops: Collection, since: Run
+    ) -> None:
+        run = make_ready_run(laptops, [])
+        Run.objects.filter(pk=run.pk).update(total=4)
+        answer = page(as_bob, run, since)
+        text = text_of(answer.content.decode())
+        assert "4 not scraped · 0 products in both runs" in text
+        assert "4 changes" not in text
+        assert rows(answer)[0][:3] == ["Laptop", "B01", "Not scraped"]
+        assert changes_summaries([run])[run.pk].text == "4 not scraped"
+
+    def test_products_that_an_incomplete_run_lacked_are_no_news(
+        self, as_bob: Client, laptops: Collection, since: Run
+    ) -> None:
+        partial = make_ready_run(laptops, BEFORE[:2])
+        page(as_bob, partial, since)
+        Verdict.objects.create(run=partial, level=VerdictLevel.CHECK, settings_version=1, is_partial=True)
+        run = make_ready_run(laptops, BEFORE)
+        answer = page(as_bob, run, partial)
+        assert [row[2] for row in rows(answer)] == ["Returned", "Returned"]
+        assert "Run 2 is incomplete. Products that it lacks are shown as returned or new." in text_of(
+            answer.content.decode()
+        )
+        assert changes_summaries([run])[run.pk].text == "No changes"
 
     def test_a_broken_run_is_announced(self, as_bob: Client, run: Run, since: Run) -> None:
         Verdict.objects.create(run=run, level=VerdictLevel.BROKEN, settings_version=1)
@@ -260,9 +296,11 @@ class TestStates:
         run = make_ready_run(since.collection, [*BEFORE, DESK, {"title": "Nothing"}])
         answer = page(as_bob, run, since)
         assert "3 products in both runs have the same values" in text_of(answer.content.decode())
-        assert "Run 2 has 2 records with a duplicate key." in text_of(answer.content.decode())
+        text = text_of(answer.content.decode())
+        assert "2 records of run 2 are not compared (duplicate key)." in text
+        assert "1 record of run 1 is not compared (duplicate key)." in text
         listed = "/collections/101/runs/2/duplicates?show=without-key"
-        assert links(answer)["Run 2 has 1 record without a key"] == listed
+        assert links(answer)["1 record of run 2 is not compared (no key)"] == listed
 
     def test_changes_in_every_run_are_folded(self, as_bob: Client, laptops: Collection) -> None:
         since, run = (
@@ -314,6 +352,7 @@ class TestValues:
             (Decimal("-11.5"), Decimal(-150), ("-11.5%", "-AUD 150.00")),
             (Decimal("1234.5"), Decimal("0.01"), ("+1,234.5%", "+AUD 0.01")),
             (None, None, ("", "")),
+            (Decimal("0.0"), Decimal("-0.01"), ("-0.0%", "-AUD 0.01")),
         ],
     )
     def test_changes_of_prices_have_a_sign(

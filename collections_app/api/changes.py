@@ -16,7 +16,7 @@ from collections_app.api.errors import ApiError
 from collections_app.api.find_run import find_run
 from collections_app.api.limits import DEFAULT_CHANGES, EXPORT_RETRY_AFTER_SECONDS, MAX_LIMIT
 from collections_app.api.responses import accepted, success
-from collections_app.models import ApiKey, Comparison, Run
+from collections_app.models import ApiKey, Comparison, Run, State
 from collections_app.models.queues import TooManyQueued
 from collections_app.models.runs import check_ready
 from collections_app.records.exports.changes import LAYOUTS
@@ -105,12 +105,18 @@ def _since(run: Run, number: int | None) -> Run:
     if number is None:
         since = default_since(run)
         if since is None:
-            raise ApiError(404, f"There is no earlier run to compare run {run.number} with.")
+            raise ApiError(404, _no_earlier_run(run))
         return since
     found = run.collection.runs.filter(number=number).select_related("collection__account").first()
     if (found is None and number > run.number) or (found and not _is_before(found, run)):
         raise ApiError(400, f"since must be a run before run {run.number}.")
     return check_ready(number, found)
+
+
+def _no_earlier_run(run: Run) -> str:
+    if run.collection.runs.filter(state=State.READY).before(run.cursor).exists():
+        return f"No earlier run of the same kind as run {run.number} can be trusted. Choose one with since."
+    return f"There is no earlier run to compare run {run.number} with."
 
 
 def _is_before(run: Run, other: Run) -> bool:

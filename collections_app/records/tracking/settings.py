@@ -27,7 +27,7 @@ def tracking_of(collection: Collection) -> TrackingSettings:
 def update_suggestion(collection: Collection) -> TrackingSettings | None:
     """Suggest a key if no member has chosen one, and too few runs were known for the last suggestion.
 
-    Return the settings, or None if the collection has no slice.
+    Return the settings, or None if no run of the collection has a slice with records.
     """
     newest = newest_slices(collection, _RUNS + 1)
     if not newest:
@@ -44,8 +44,8 @@ def update_suggestion(collection: Collection) -> TrackingSettings | None:
 
 
 def newest_slices(collection: Collection, most: int = _RUNS) -> list[Slice]:
-    """Return the slices of the newest runs that have one."""
-    slices = Slice.objects.ready().filter(run__collection=collection, version=VERSION)
+    """Return the slices of the newest runs that have one and aren't empty."""
+    slices = Slice.objects.ready().filter(run__collection=collection, version=VERSION, records__gt=0)
     return list(slices.select_related("run").order_by("-run__created_at", "-run__number")[:most])
 
 

@@ -92,9 +92,8 @@ class Unmatched:
     def _products(self, run: SliceFile, *, is_before: bool) -> Iterator[tuple[int, str, str, ChangeKind]]:
         for other in self._others.may_contain(is_before=is_before):
             self._find(other, is_before=is_before)
-        statement = _RECORDS.format(
-            key=sql_key(run, self._key, "run"), title=run.sql_name(self._tracked.title, "run")
-        )
+        title = self._tracked.title or Tracked.among(run.columns).title
+        statement = _RECORDS.format(key=sql_key(run, self._key, "run"), title=run.sql_name(title, "run"))
         values = {"slice": str(run.path), "is_before": is_before}
         for n, key, title, is_elsewhere in self._database.rows(statement, values):
             kind = self._others.kind(is_before=is_before, is_elsewhere=is_elsewhere)

@@ -36,7 +36,10 @@ def values_of(entry: Entry, currency: str = "") -> tuple[Cell, Cell]:
 
 def percent_text(entry: Entry) -> str:
     """Return the change of a price in percent, such as "-11.5%", or "" if it isn't known."""
-    return "" if entry.percent is None else f"{entry.percent:+,}%"
+    if entry.percent is None:
+        return ""
+    has_fallen = entry.amount is not None and entry.amount < 0
+    return f"{'-' if has_fallen or entry.percent < 0 else '+'}{abs(entry.percent):,}%"
 
 
 def amount_text(entry: Entry, currency: str = "") -> str:

@@ -66,17 +66,28 @@ def count_texts(comparison: Comparison) -> list[CountText]:
     counts = comparison.counts
     return [
         CountText(f"{counts['matched']:,} products in both runs"),
-        *_uncompared(comparison.run, counts["duplicates"], "duplicates", "with a duplicate key"),
-        *_uncompared(comparison.since, counts["duplicates_before"], "duplicates", "with a duplicate key"),
-        *_uncompared(comparison.run, counts["without_key"], "without-key", "without a key"),
-        *_uncompared(comparison.since, counts["without_key_before"], "without-key", "without a key"),
+        *_uncompared(comparison.run, counts["duplicates"], "duplicates", "duplicate key"),
+        *_uncompared(comparison.since, counts["duplicates_before"], "duplicates", "duplicate key"),
+        *_uncompared(comparison.run, counts["without_key"], "without-key", "no key"),
+        *_uncompared(comparison.since, counts["without_key_before"], "without-key", "no key"),
     ]
 
 
-def _uncompared(run: Run, count: int, shown: str, words: str) -> Iterator[CountText]:
+def found_text(comparison: Comparison, query: ChangesQuery, total: int) -> str:
+    """Return how many changes the query has found. Products that were not scraped haven't changed."""
+    not_scraped = comparison.counts.get(ChangeKind.NOT_SCRAPED, 0) if query.shows_not_scraped else 0
+    changes = total - not_scraped
+    texts = [f"{changes:,} change{'' if changes == 1 else 's'}"] if changes or not not_scraped else []
+    return " · ".join([*texts, *([f"{not_scraped:,} not scraped"] if not_scraped else [])])
+
+
+def _uncompared(run: Run, count: int, shown: str, why: str) -> Iterator[CountText]:
+    """Yield the records that aren't compared. The key of a duplicate may be unique in this run."""
     if count:
         address = reverse("run_duplicates", args=[run.collection_id, run.number])
-        text = f"run {run.number} has {count:,} record{'' if count == 1 else 's'} {words}"
+        is_one = count == 1
+        records = f"{count:,} record{'' if is_one else 's'} of run {run.number}"
+        text = f"{records} {'is' if is_one else 'are'} not compared ({why})"
         yield CountText(text, f"{address}?show={shown}")
 
 

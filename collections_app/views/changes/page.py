@@ -66,4 +66,5 @@ def _around(run: Run, since: Run | None, query: ChangesQuery) -> dict[str, Any]:
         distrusted = Verdict.objects.filter(~IS_TRUSTED, run__in=[since, run]).order_by("run__number")
         context["distrusted"] = list(distrusted.values_list("run__number", flat=True))
         context["is_partial"] = is_partial(run)
+        context["is_since_partial"] = is_partial(since)
     return context

@@ -41,6 +41,13 @@ class ChangesQuery:
         return self.changes.is_narrowed
 
     @property
+    def shows_not_scraped(self) -> bool:
+        """Whether it shows all products that were not scraped."""
+        kinds, others = self.changes.kinds, replace(self.changes, kinds=())
+        are_all = not others.is_narrowed and not others.is_volatile
+        return are_all and (not kinds or ChangeKind.NOT_SCRAPED in kinds)
+
+    @property
     def parameters(self) -> dict[str, object]:
         """The URL parameters of this query, except for `after`. Some are empty."""
         changes = self.changes

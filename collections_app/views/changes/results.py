@@ -4,7 +4,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from collections_app.models import Comparison, Run, SliceState
+from collections_app.models import Comparison, Run, SliceState, State
 from collections_app.models.queues import TooManyQueued
 from collections_app.records.preview.concurrency import TooManyQueries
 from collections_app.records.preview.engine import QueryTimeout, UnreadableFile
@@ -12,7 +12,7 @@ from collections_app.records.tracking.build_comparison import NoKey
 from collections_app.records.tracking.change_queries import ChangePage
 from collections_app.records.tracking.comparisons import changes_of, comparison_of
 from collections_app.system.background import StillWorking
-from collections_app.views.changes.counts import count_texts, has_changes, kind_chips
+from collections_app.views.changes.counts import count_texts, found_text, has_changes, kind_chips
 from collections_app.views.changes.query import ChangesQuery
 from collections_app.views.changes.rows import change_rows
 from collections_app.views.changes.table import headers
@@ -30,7 +30,8 @@ def changes_or_reason(run: Run, since: Run | None, query: ChangesQuery) -> dict[
     if not run.is_ready:
         return {"state": run.state}
     if since is None:
-        return {"state": "first"}
+        is_first = not run.collection.runs.filter(state=State.READY).before(run.cursor).exists()
+        return {"state": "first" if is_first else "unlike_others"}
     try:
         return _compared(comparison_of(run, since), query)
     except NoKey:
@@ -74,6 +75,7 @@ def _changes(comparison: Comparison, page: ChangePage, query: ChangesQuery) -> d
     return {
         "state": "ready",
         "page": page,
+        "found": found_text(comparison, query, page.total),
         "rows": change_rows(page.entries, comparison.run, comparison.since),
         "more": page.next and f"{address}{query.address(after=page.next)}",
         "chips": kind_chips(comparison, query),

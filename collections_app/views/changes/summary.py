@@ -1,6 +1,6 @@
 """The changes of a run in lists and on its page, in a few words: "14 prices down, 3 sold out"."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -65,8 +65,9 @@ def changes_summaries(
     if verdicts is None:
         verdicts = verdicts_of(run for run in runs if run.pk in compared)
     distrusted = {run for run, verdict in verdicts.items() if not verdict.is_trusted}
+    partial = _partial([each for each in compared.values() if each.counts.get(ChangeKind.RETURNED)])
     return {
-        run.pk: _summary(run, compared[run.pk])
+        run.pk: _summary(run, compared[run.pk], is_since_partial=compared[run.pk].since_id in partial)
         for run in runs
         if run.pk in compared and run.pk not in distrusted
     }
@@ -79,18 +80,37 @@ def awaits_comparison(run: Run, verdict: Verdict | None, summary: ChangesSummary
     return verdict is None or (verdict.is_trusted and summary is None and run.number > 1)
 
 
-def _summary(run: Run, comparison: Comparison) -> ChangesSummary:
+def _partial(compared: Sequence[Comparison]) -> Collection[int]:
+    """Return the earlier runs that are partial, by primary key."""
+    if not compared:
+        return ()
+    judged = Verdict.objects.filter(run__in=[each.since_id for each in compared], is_partial=True)
+    known = {each.since_id for each in compared if each.since.is_partial}
+    return known.union(judged.values_list("run", flat=True))
+
+
+def _summary(run: Run, comparison: Comparison, *, is_since_partial: bool) -> ChangesSummary:
     since = comparison.since.number
+    parts = list(_parts(comparison, is_since_partial=is_since_partial))
     address = reverse("run_changes", args=[run.collection_id, run.number])
     return ChangesSummary(
-        list(_parts(comparison)) or ["No changes"], run.number, since, f"{address}?since={since}"
+        parts or [_without_changes(comparison)], run.number, since, f"{address}?since={since}"
     )
 
 
-def _parts(comparison: Comparison) -> Iterator[str]:
+def _without_changes(comparison: Comparison) -> str:
+    """Return the words for a run in which no product has changed, such as an empty one."""
+    not_scraped = comparison.counts.get(ChangeKind.NOT_SCRAPED, 0)
+    return f"{not_scraped:,} not scraped" if not_scraped else "No changes"
+
+
+def _parts(comparison: Comparison, *, is_since_partial: bool) -> Iterator[str]:
+    """Yield the changes. Products that a partial run lacked have never left."""
     has_falls = bool(comparison.counts.get(ChangeKind.PRICE_DOWN))
     for kind, (one, many) in _WORDS.items():
         count = comparison.counts.get(kind, 0)
+        if kind == ChangeKind.RETURNED and is_since_partial:
+            continue
         if count and has_falls and kind == ChangeKind.PRICE_UP:
             yield f"{count:,} up"  # "2 prices down, 1 up"
         elif count:
