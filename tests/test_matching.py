@@ -10,11 +10,13 @@ from collections_app.models import (
     Collection,
     Event,
     EventKind,
+    Membership,
     Mute,
     Notification,
     OpenProblem,
     Rule,
     Team,
+    User,
 )
 from collections_app.notifications.matching import due_at, notify
 from tests.support.notifications import make_channel, make_rule
@@ -156,7 +158,7 @@ def test_a_digest_is_due_at_its_hour_in_the_zone_of_the_team(
 
 
 class TestDeletions:
-    def test_runs_collections_teams_and_members_are_deleted_and_the_events_stay(
+    def test_collections_and_teams_are_deleted_and_the_events_stay(
         self, laptops: Collection, channel: Channel
     ) -> None:
         rule = make_rule(channel)
@@ -170,3 +172,13 @@ class TestDeletions:
         laptops.team.delete()
         assert [each.objects.count() for each in (Channel, Rule, Notification)] == [0, 0, 0]
         assert Event.objects.get().team_id == event.team_id
+
+    def test_the_channel_of_a_member_is_deleted_with_the_membership(
+        self, laptops: Collection, bob: User
+    ) -> None:
+        member = Membership.objects.get(user=bob)
+        make_rule(Channel.objects.create(team=laptops.team, kind="email", name="Bob", member=member))
+        assert sent(FAILED, laptops) == ["Bob"]
+        member.remove()
+        assert not Notification.objects.exists()
+        assert sent(FAILED, laptops) == []

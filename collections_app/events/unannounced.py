@@ -1,5 +1,6 @@
 """Find the collections and accounts that something has happened to since events were last recorded."""
 
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from collections_app.models.outages import with_outages
 from collections_app.models.run_status import statuses_of
 from collections_app.models.runs import PAST, UNANNOUNCED, RunQuerySet
 
+_MOST_CHANGED = 1_000
 # How long none of an account's lists can be read before the account counts as unavailable.
 OUTAGE_AFTER = timedelta(minutes=15)
 # How long a recovery waits for the verdict of the newest run, which may be that the run is broken.
@@ -32,9 +34,12 @@ def newly_stalled_runs() -> RunQuerySet:
     return Run.objects.with_status(Status.STALLED).exclude(announced__in=[Status.STALLED, PAST])
 
 
-def with_changed_runs() -> set[int]:
-    """Return the ids of collections with runs whose state isn't announced."""
-    return _collections_of(changed_runs())
+def with_changed_runs(*, except_for: AbstractSet[int] = frozenset()) -> set[int]:
+    """Return the ids of collections with runs whose state isn't announced, but not all of them at once."""
+    runs = changed_runs().exclude(collection__in=except_for)
+    # Sorted and limited, because PostgreSQL assumes that most runs match, and would read all of them.
+    first = runs.order_by("collection", "created_at", "number").values_list("collection", flat=True)
+    return set(first[:_MOST_CHANGED])
 
 
 def with_changed_problems() -> set[int]:

@@ -318,7 +318,8 @@ class Announcer(BackgroundTask):
 
     def run_once(self) -> bool:
         """Announce everything new about runs, and every few seconds, about problems and outages."""
-        collections, accounts = with_changed_runs(), set()
+        collections = with_changed_runs(except_for=self._backoff.paused("collection"))
+        accounts: set[int] = set()
         if time.monotonic() - self._problems_at > PROBLEM_SECONDS:
             self._problems_at = time.monotonic()
             collections |= with_changed_problems()
