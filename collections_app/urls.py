@@ -33,6 +33,7 @@ from collections_app.views.notifications.channel import channel
 from collections_app.views.notifications.page import notifications
 from collections_app.views.notifications.rules import rule_add, rule_change, rule_remove
 from collections_app.views.notifications.send import channel_resend, channel_switch_on, channel_test
+from collections_app.views.notifications.unsubscribe import unsubscribe
 from collections_app.views.operations.page import operations
 from collections_app.views.overview.live import overview_live
 from collections_app.views.overview.night_download import last_night, last_night_workbook, last_night_zip
@@ -189,6 +190,7 @@ people = [
     path("team/notifications/<int:channel_id>/", include(of_a_channel)),
     path("team/notifications/rules/<int:rule_id>/change", rule_change, name="rule_change"),
     path("team/notifications/rules/<int:rule_id>/remove", rule_remove, name="rule_remove"),
+    path("unsubscribe/<token>", unsubscribe, name="unsubscribe"),
     path("team/settings", team_settings, name="team_settings"),
     path("profile/", profile, name="profile"),
     path("profile/theme", theme_change, name="theme_change"),

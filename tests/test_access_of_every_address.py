@@ -136,6 +136,7 @@ TABLE = {
     "rule_add": (f"{CHANNELS}{{channel}}/rules/add", FORM, OF_ANOTHER),
     "rule_change": (f"{CHANNELS}rules/{{rule}}/change", FORM, OF_ANOTHER),
     "rule_remove": (f"{CHANNELS}rules/{{rule}}/remove", "POST", OF_ANOTHER),
+    "unsubscribe": ("unsubscribe/x", FORM, "in404 in404 in404 in404 in404 in404"),
     "team_settings": ("team/settings", FORM, "login 403 in 403 in in"),
     "profile": ("profile/", FORM, "login in in in in in"),
     "theme_change": ("profile/theme", "POST", "login in in in in in"),

@@ -1,6 +1,7 @@
 """The pages of channels and rules: who is told of problems, and what was sent."""
 
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from django.test import Client
@@ -19,6 +20,7 @@ from collections_app.models import (
     Team,
     User,
 )
+from collections_app.notifications.unsubscribe import unsubscribe_url
 from tests.support.channels import URL, make_webhook
 from tests.support.html import rows, text_of
 
@@ -191,6 +193,27 @@ def test_switching_on_sends_or_skips_what_was_missed(
     missed.refresh_from_db()
     channel.refresh_from_db()
     assert (missed.state, channel.is_on) == (state, True)
+
+
+# --- links in mail ------------------------------------------------------------------------------
+
+
+def test_a_link_in_mail_switches_its_rules_off_without_a_sign_in(client: Client, team: Team) -> None:
+    rule, other = (make_webhook(team, name).rules.get() for name in ("Pipeline", "Other"))
+    address = urlsplit(unsubscribe_url([rule])).path
+    assert "Failures of Crawlers" in text_of(client.get(address).content.decode())
+    assert Rule.objects.filter(is_on=True).count() == 2  # mail scanners open links
+    response = Client(enforce_csrf_checks=True).post(address, {"List-Unsubscribe": "One-Click"})
+    assert response.status_code == 200
+    assert [*Rule.objects.filter(is_on=True)] == [other]
+    rule.delete()
+    assert "no longer exists" in client.get(address).content.decode()
+
+
+def test_a_changed_link_switches_nothing_off(client: Client, team: Team) -> None:
+    address = urlsplit(unsubscribe_url([make_webhook(team).rules.get()])).path
+    assert client.post(address[:-1]).status_code == 404
+    assert Rule.objects.get().is_on
 
 
 # --- rules --------------------------------------------------------------------------------------

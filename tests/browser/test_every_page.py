@@ -138,6 +138,7 @@ EXCUSED = {
     **dict.fromkeys(
         ["channel_test", "channel_resend", "channel_switch_on", "rule_remove"], "leads back to the channel"
     ),
+    "unsubscribe": "tests/browser/test_notifications.py",
     "theme_change": "leads back to the profile",
     "pull_client": "a file",
     "result_file": "a file",
