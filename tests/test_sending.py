@@ -414,7 +414,7 @@ def test_what_a_killed_worker_did_not_note_is_sent_again_with_the_same_id(
         with pytest.raises(ZeroDivisionError):
             sending._send_next(lease)
     assert not send(webhook)
-    clock.passed = 3 * MINUTE
+    clock.passed = 5 * MINUTE
     assert send(webhook)
     ids = {request.headers["webhook-id"] for request in receiver.received}
     assert (len(receiver.received), len(ids)) == (2, 1)

@@ -31,12 +31,11 @@ def next_message(
 
 
 def _waiting(channel: Channel, now: datetime) -> list[Notification]:
-    """Return the due notifications of a channel. If there is a test, return only that."""
+    """Return the due notifications, tests first. A channel that is off or paused gets only tests."""
     due = Notification.objects.filter(channel=channel).due(now).select_related("event", "rule")
-    tests = list(due.filter(is_test=True)[:1])
-    if tests or not channel.is_on or (channel.paused_until and channel.paused_until > now):
-        return tests
-    return list(due[:MOST_EVENTS])
+    if not channel.is_on or (channel.paused_until and channel.paused_until > now):
+        due = due.filter(due_at=Notification.TEST_DUE_AT)
+    return list(due[: 1 if channel.kind == ChannelKind.WEBHOOK else MOST_EVENTS])
 
 
 def _within_limits(

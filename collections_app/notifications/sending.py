@@ -36,8 +36,8 @@ from collections_app.system import database, encryption
 
 logger = logging.getLogger(__name__)
 
-# Longer than one message takes if resolving its host and sending it are slow.
-_LEASE = timedelta(minutes=2)
+# Half of it is longer than one message takes if resolving its host and sending it are slow.
+_LEASE = timedelta(minutes=4)
 OLD_SECRET_LASTS = timedelta(hours=24)
 KEPT_FOR = timedelta(days=30)
 _MOST_DELETED = 5_000  # in one transaction
@@ -54,7 +54,9 @@ def send_test(channel: Channel) -> Notification:
     """
     with transaction.atomic():
         event = record(EventKind.CHANNEL_TESTED, team_id=channel.team_id, target=channel.name)
-        return Notification.objects.create(event=event, channel=channel, is_test=True, due_at=database.now())
+        return Notification.objects.create(
+            event=event, channel=channel, is_test=True, due_at=Notification.TEST_DUE_AT
+        )
 
 
 def resend(notifications: QuerySet[Notification]) -> int:
@@ -108,7 +110,7 @@ def channels_due(*, except_for: set[int]) -> list[tuple[int, int]]:
     due = Notification.objects.filter(channel=OuterRef("pk")).due(now)
     is_ready = Q(off_since=None) & (Q(paused_until=None) | Q(paused_until__lte=now))
     found = Channel.objects.filter(
-        _is_free(now), is_ready & Exists(due) | Exists(due.filter(is_test=True))
+        _is_free(now), is_ready & Exists(due) | Exists(due.filter(due_at=Notification.TEST_DUE_AT))
     ).exclude(pk__in=except_for)
     return list(found.order_by("pk").values_list("pk", "team_id")[:_MOST_CHANNELS])
 
@@ -167,12 +169,14 @@ class _Lease:
         return self.update(leased_until=self.until)
 
     def renew(self) -> Channel | None:
-        """Extend the lease and return the channel, or None if it was lost."""
-        until = database.now() + _LEASE
-        if not self.update(leased_until=until):
-            return None
-        self.until = until
-        return Channel.objects.select_related("team", "member__user").filter(pk=self.channel_id).first()
+        """Extend the lease if it ends soon. Return the channel, or None if the lease was lost."""
+        now = database.now()
+        if self.until - now < _LEASE / 2:
+            if not self.update(leased_until=now + _LEASE):
+                return None
+            self.until = now + _LEASE
+        mine = Channel.objects.filter(pk=self.channel_id, leased_until=self.until)
+        return mine.select_related("team", "member__user").first()
 
 
 def _send_next(lease: _Lease) -> bool:
