@@ -70,6 +70,7 @@ class TestSearch:
     ) -> None:
         make_tracked_run(laptops)
         make_tracked_run(laptops, [LAPTOP])
+        assert found(crawlers, "B01") == [(laptops.pk, '["B01"]')]
         assert found(crawlers, "B02") == [(laptops.pk, '["B02"]')]
 
     def test_prices_have_the_same_decimals(self, as_bob: Client, laptops: Collection) -> None:

@@ -49,15 +49,16 @@ _SECONDS = 3.0
 # Exact keys come first. The newest run may only have scraped the availability.
 _SEARCH = """
 SELECT
-    filename, key, arg_max(title, number) FILTER (WHERE title <> ''),
+    $collections[list_position($files, filename)] AS collection, key,
+    arg_max(title, number) FILTER (WHERE title <> ''),
     unnest(
         arg_max({{price: price, amount: amount, unit: unit, currency: currency}}, number)
         FILTER (WHERE price <> '')
     )
 FROM read_parquet($files, filename = true)
 WHERE (contains(key, $key) OR ({words})) AND NOT list_contains($left_out, concat(number, ' ', filename))
-GROUP BY filename, key
-ORDER BY contains(key, $key) DESC, filename, key LIMIT $most
+GROUP BY collection, key
+ORDER BY contains(key, $key) DESC, collection, key LIMIT $most
 """
 _WORD = "contains(strip_accents(lower(title)), strip_accents(lower($word{index})))"
 
@@ -139,6 +140,7 @@ def _products(blocks: Sequence[Block], text: str, words: Sequence[str]) -> Itera
     statement = _SEARCH.format(words=" AND ".join(_WORD.format(index=index) for index in range(len(words))))
     values: dict[str, Any] = {
         "files": [*map(str, by_path)],
+        "collections": [block.collection_id for block in by_path.values()],
         "key": key_of_texts([text.strip()])[1:-1],
         "most": MOST_FOUND + 1,
         "left_out": _distrusted(by_path),
@@ -147,9 +149,10 @@ def _products(blocks: Sequence[Block], text: str, words: Sequence[str]) -> Itera
     release_connections()
     with open_database(*by_path, seconds=_SECONDS, is_reused=True) as database:
         rows = database.query(statement, values)
-    for path, key, title, price, amount, unit, currency in rows:
+    collections = {block.collection_id: block.collection for block in blocks}
+    for collection, key, title, price, amount, unit, currency in rows:
         yield FoundProduct(
-            by_path[Path(path)].collection,
+            collections[collection],
             key,
             title or "",
             price or "",
