@@ -144,6 +144,11 @@ class TestEquality:
         entries, _ = compare([LAPTOP | {"x": was}], [LAPTOP | {"x": now}], tmp_path)
         assert kinds(entries) == [("other", "x")]
 
+    def test_long_values_of_large_records_differ(self, tmp_path: Path) -> None:
+        before = LAPTOP | {"more": "x" * 2_000_000, "text": "x" * 2000}
+        entries, _ = compare([before], [before | {"text": "x" * 2000 + "y"}], tmp_path)
+        assert kinds(entries) == [("other", "text")]
+
     def test_lists_are_json_in_which_the_items_are_sorted(self, tmp_path: Path) -> None:
         entries, _ = compare([LAPTOP | {"x": ["b", 'a"']}], [LAPTOP | {"x": [{"c": [2, 1]}, None]}], tmp_path)
         assert [(entry.was, entry.now) for entry in entries] == [('["a\\"","b"]', '[null,{"c":[2,1]}]')]
@@ -415,6 +420,11 @@ class TestHostileRecords:
         assert entries == []
         assert sum(counts.by_name()[name] for name in LATER) == len(records)
         assert counts.matched
+
+    @pytest.mark.thorough
+    def test_many_small_records_with_many_columns_fit_into_memory(self, tmp_path: Path) -> None:
+        records = [{"asin": f"B{number}", f"c{number % 299}": number} for number in range(60_000)]
+        assert len(slice_of(records, tmp_path).columns) == 300
 
     @pytest.mark.thorough
     def test_many_columns_are_compared_in_bounded_time(self, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ VERSION = 1
 # The bytes of the records in a row group, which DuckDB keeps in memory, and the number of records in it.
 _GROUP_BYTES = 24 * 1024**2
 _MOST_ROWS = 122_880
+# What DuckDB needs for a cell, even if it is empty.
+_BYTES_OF_A_CELL = 16
 _SECONDS = 600.0
 
 _BUILD = """
@@ -89,7 +91,7 @@ def write_slice(batches: Iterable[list[Any]], lines: Path, parquet: Path) -> tup
             sizes.append((len(batch), out.tell() - before))
     found = columns.columns()
     with open_files(lines, parquet, seconds=_SECONDS, threads=1) as database:
-        _convert(database, found, lines, parquet, _rows_in_a_group(sizes))
+        _convert(database, found, lines, parquet, _rows_in_a_group(sizes, len(found.names)))
     return found.names
 
 
@@ -134,12 +136,12 @@ def _convert(database: Database, columns: ColumnList, lines: Path, parquet: Path
     )
 
 
-def _rows_in_a_group(sizes: Sequence[tuple[int, int]]) -> int:
+def _rows_in_a_group(sizes: Sequence[tuple[int, int]], columns: int) -> int:
     """Return how many records to read at once, so that any of them that follow each other fit into memory.
 
     `sizes` are the numbers of records in batches, and their bytes.
     """
-    rows = _MOST_ROWS
+    rows = min(_MOST_ROWS, _GROUP_BYTES // (max(columns, 1) * _BYTES_OF_A_CELL))
     while rows > 1 and _most_bytes(sizes, rows) > _GROUP_BYTES:
         rows //= 2
     return rows
