@@ -19,6 +19,7 @@ from collections_app.models import (
     Overrule,
     Run,
     RunCoverage,
+    Slice,
     TrackingSettings,
     Verdict,
     VerdictLevel,
@@ -232,6 +233,16 @@ class TestFiles:
         storages["results"].delete(comparison.key)
         with pytest.raises(StillWorking):
             changes_of(comparison, ChangeQuery())
+        assert changes_of(comparison_of(run, since), ChangeQuery()).total == 7
+
+    def test_damaged_slices_are_created_again(self, run: Run, since: Run) -> None:
+        comparison_of(run, since).delete()
+        stored = Slice.objects.get(run=since)
+        storages["results"].delete(stored.key)
+        store_bytes(stored.key, bytes(stored.size))
+        comparison = comparison_of(run, since)
+        assert (comparison.state, comparison.failure) == (ComparisonState.QUEUED, "")
+        assert build_next()
         assert changes_of(comparison_of(run, since), ChangeQuery()).total == 7
 
     def test_strays_are_deleted(self, run: Run, since: Run) -> None:

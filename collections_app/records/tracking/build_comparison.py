@@ -27,6 +27,7 @@ from collections_app.records.tracking.previous_runs import complete_run_between,
 from collections_app.records.tracking.settings import tracking_of
 from collections_app.records.tracking.slices import SliceFile
 from collections_app.records.tracking.stored_slices import SliceUnavailable, existing_slice, slice_of
+from collections_app.records.tracking.verify import TrackingVerifier
 from collections_app.runs.lease import LeaseLost, kept_renewed, lapsed, new_attempt, new_expiry
 from collections_app.runs.new_file import store
 from collections_app.runs.strays import key_of
@@ -158,10 +159,27 @@ class _Build:
             self._fail(str(error))
         except (UnreadableFile, OSError) as error:
             logger.warning("comparison=%s problem=%s", self._comparison.pk, error)
-            self._fail(_TOO_LARGE if isinstance(error, UnreadableFile) else _NO_SPACE)
+            self._fail_or_repair(error)
         except Exception:
             logger.exception("comparison=%s problem=unexpected", self._comparison.pk)
             self._fail(_BROKEN)
+
+    def _fail_or_repair(self, error: UnreadableFile | OSError) -> None:
+        """Put the comparison back if slices are damaged. They are created again. Otherwise, it has failed."""
+        try:
+            is_damaged = isinstance(error, UnreadableFile) and self._has_damaged_slices()
+        except OSError as problem:
+            error, is_damaged = problem, False
+        if is_damaged:
+            self._put_back()
+        else:
+            self._fail(_TOO_LARGE if isinstance(error, UnreadableFile) else _NO_SPACE)
+
+    def _has_damaged_slices(self) -> bool:
+        others, verifier = _Others.of(self._comparison), TrackingVerifier()
+        runs = [self._comparison.since, self._comparison.run, *others.between, *others.earlier]
+        intact = [verifier.verify(run) for run in runs]  # all of them, so that all are repaired
+        return not all(intact)
 
     def _build(self) -> None:
         comparison = self._comparison
