@@ -183,6 +183,15 @@ class TestDuplicates:
         assert "100 Laptop 100" in text_of(rows)
         assert "Load more" not in rows
 
+    def test_a_run_that_is_too_large_says_what_to_do(
+        self, as_bob: Client, laptops: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        TrackingSettings.objects.create(collection=laptops, key_columns=["asin"])
+        build_slice(make_ready_run(laptops, [{"asin": "B01"}]))
+        monkeypatch.setitem(duplicates._LISTS, "duplicates", Mock(side_effect=QueryTimeout))
+        said = shown(as_bob, "/collections/101/runs/1/duplicates")
+        assert "This run has too many records to list these here. Export the columns of the key" in said
+
     def test_records_without_a_key(self, as_bob: Client, laptops: Collection) -> None:
         sliced(laptops, [{"asin": "B1"}, {"asin": None, "title": "Mouse"}])
         TrackingSettings.objects.create(collection=laptops, key_columns=["asin"])

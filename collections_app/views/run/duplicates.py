@@ -20,7 +20,12 @@ from collections_app.views.run.lookup import find_run
 from collections_app.views.run.table import render_result
 
 _PAGE = 100
+# Enough for a million records on a busy machine.
 _SECONDS = 20.0
+_TOO_SLOW = (
+    "This run has too many records to list these here. Export the columns of the key as CSV or Parquet, and "
+    "look for them in the file."
+)
 _LISTS = {"duplicates": duplicates, "without-key": without_key}
 _NUMBER = re.compile(r"[1-9]\d{0,9}", re.ASCII)
 
@@ -67,7 +72,7 @@ def _read(run: Run, key: Key, shown: str, after: int | None) -> dict[str, Any]:
     except (SliceUnavailable, TooManyQueries) as error:
         return {"problem": str(error)} | ({"is_refused": True} if isinstance(error, TooManyQueries) else {})
     except QueryTimeout:
-        return {"problem": "Listing these records takes too long. The run may be too large."}
+        return {"problem": _TOO_SLOW}
     except (UnreadableFile, OSError):
         return {"problem": "The records can't be read. Try again in a moment."}
 
