@@ -157,7 +157,7 @@ def test_money_is_aligned_as_numbers(as_bob: Client, laptops: Collection) -> Non
         ([{"price": 0.1234567, "currency": "USD"}, {"price": -5, "currency": 7}], ["USD 0.1234567", "-5.00"]),
     ],
 )
-@pytest.mark.parametrize("query", all_or_some(["", "?sort=id"], 4))
+@pytest.mark.parametrize("query", all_or_some(["", "?sort=id"], 1))
 def test_prices_are_shown_as_money(
     as_bob: Client, laptops: Collection, records: list[Any], shown: list[str], query: str
 ) -> None:
