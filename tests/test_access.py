@@ -285,6 +285,7 @@ def test_templates_get_the_members_permissions(bob: User) -> None:
         "manage_collections": False,
         "manage_accounts": False,
         "revoke_any_key": False,
+        "manage_channels": False,
         "manage_members": False,
         "manage_team": False,
     }
