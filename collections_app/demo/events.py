@@ -7,17 +7,13 @@ from django.db import transaction
 from collections_app.events.actors import SYSTEM
 from collections_app.events.discovery import discover, record_run
 from collections_app.events.record import record
-from collections_app.models import Collection, Event, EventKind, Run, State, Status
+from collections_app.models import Collection, Event, EventKind, Run, State
 from collections_app.models.acknowledgments import Problem
+from collections_app.models.conditions import PROBLEMS
 from collections_app.models.runs import PAST
 
 # How far back events reach. Earlier runs have none.
 _RECORDED = timedelta(days=14)
-_PROBLEMS = {
-    Status.FAILED: Problem.FAILED,
-    Status.EMPTY: Problem.EMPTY,
-    Status.INCOMPLETE: Problem.INCOMPLETE,
-}
 
 
 @transaction.atomic
@@ -29,8 +25,8 @@ def record_history(now: datetime) -> None:
     for run in ended.select_related("collection").order_by("updated_at", "pk"):
         events = [record_run(run)]
         problem = problems.pop(run.collection_id, None)
-        if run.status in _PROBLEMS:
-            problems[run.collection_id] = _PROBLEMS[run.status]
+        if run.status in PROBLEMS:
+            problems[run.collection_id] = PROBLEMS[run.status]
         elif problem:
             recovered = EventKind.COLLECTION_RECOVERED
             events.append(record(recovered, run=run, data={"problem": problem}, actor=SYSTEM, in_feed=True))

@@ -25,7 +25,7 @@ from collections_app.models.run_status import State, Status, StatusFacts, unscra
 from collections_app.models.runs import CountUpTo, Run, RunQuerySet
 from collections_app.models.teams import User
 from collections_app.models.time_zones import zone
-from collections_app.models.verdicts import Overrule, ShownVerdict, VerdictLevel
+from collections_app.models.verdicts import ShownVerdict, may_be_trusted
 
 T = TypeVar("T")
 
@@ -34,7 +34,8 @@ MOST_FAILURES = 100
 # Search only this many ready runs for a successful one, because all of them may lack records.
 _SUCCESS_AMONG = 1_000
 
-_PROBLEMS = {
+# Of runs whose status is a problem.
+PROBLEMS = {
     Status.FAILED: Problem.FAILED,
     Status.EMPTY: Problem.EMPTY,
     Status.INCOMPLETE: Problem.INCOMPLETE,
@@ -66,7 +67,7 @@ class LastRun(NamedTuple):
         is_broken = self.verdict is not None and not self.verdict.is_trusted
         if is_broken and self.status not in _WORSE_THAN_BROKEN:
             return Problem.BROKEN
-        return _PROBLEMS.get(self.status)
+        return PROBLEMS.get(self.status)
 
 
 class Condition(NamedTuple):
@@ -211,11 +212,7 @@ def _of(collection: Collection, found: Mapping[int, T]) -> T:
 _IS_LATE = Q(late_at__lte=F("observed"))
 _IS_PAUSED = Q(paused_at__isnull=False)
 _IS_ARCHIVED = Q(archived_at__isnull=False)
-_IS_NOT_BROKEN = (
-    Q(verdict=None)
-    | Q(verdict__overrule=Overrule.TRUSTED)
-    | (Q(verdict__overrule="") & ~Q(verdict__level=VerdictLevel.BROKEN))
-)
+_IS_NOT_BROKEN = may_be_trusted("verdict")
 
 
 def _last_runs(found: CollectionQuerySet, since: datetime | None) -> dict[int, LastRun]:

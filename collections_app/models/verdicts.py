@@ -37,6 +37,7 @@ class RunCoverage(models.TextChoices):
 # How lists show these runs.
 OVERRULED = {Overrule.TRUSTED.value: "Trusted", Overrule.DISTRUSTED.value: "Not trusted"}
 IS_TRUSTED = Q(overrule=Overrule.TRUSTED) | (Q(overrule="") & ~Q(level=VerdictLevel.BROKEN))
+_NOT_BROKEN = [level for level in VerdictLevel if level != VerdictLevel.BROKEN]
 
 
 # How many trusted runs a run is compared with, at most and at least. With fewer, its verdict is Learning.
@@ -46,6 +47,27 @@ MOST_BASELINE, LEAST_BASELINE = 10, 3
 def is_trusted(level: str | None, overrule: str | None) -> bool:
     """Return whether a run with this verdict, or without one, can be trusted. The same as IS_TRUSTED."""
     return overrule == Overrule.TRUSTED or (not overrule and level != VerdictLevel.BROKEN)
+
+
+def may_be_trusted(verdict: str) -> Q:
+    """Return the same condition for rows that refer to a verdict by this name, and for those without one.
+
+    It contains no negation, which would be a condition for all runs of a block.
+    """
+    return (
+        Q((verdict, None))
+        | Q((f"{verdict}__overrule", Overrule.TRUSTED))
+        | Q((f"{verdict}__overrule", ""), (f"{verdict}__level__in", _NOT_BROKEN))
+    )
+
+
+def is_of_kind(kind: str, prefix: str = "") -> Q:
+    """Return the condition for runs of a kind, as a member chose it, or as it was recognized.
+
+    The names of the verdict's columns begin with `prefix`.
+    """
+    chosen = f"{prefix}chosen_coverage"
+    return Q((chosen, kind)) | Q((chosen, ""), (f"{prefix}coverage", kind))
 
 
 def shown_as(value: str) -> Q:
@@ -84,7 +106,7 @@ class VerdictQuerySet(models.QuerySet["Verdict"]):
 
     def of_kind(self, kind: str) -> Self:
         """Return the verdicts of runs of a kind, as a member chose it, or as it was recognized."""
-        return self.filter(Q(chosen_coverage=kind) | Q(chosen_coverage="", coverage=kind))
+        return self.filter(is_of_kind(kind))
 
     def before(self, run: Run) -> Self:
         """Return the verdicts of earlier runs of the same collection, newest first."""

@@ -1,5 +1,6 @@
 """Base classes of forms."""
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from itertools import chain, count
@@ -18,6 +19,14 @@ from collections_app.models.time_zones import time_zones
 def posted(request: HttpRequest) -> QueryDict | None:
     """Return the form's data on POST, or None."""
     return request.POST if request.method == "POST" else None
+
+
+_ID = re.compile(r"\d{1,18}", re.ASCII)
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be the id of a row."""
+    return _ID.fullmatch(text) is not None
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 from django.db.models import F, Max, Q, QuerySet
 
 from collections_app.files.storage.cache import BuildFailed
-from collections_app.models import Block, Collection, RunCoverage, Team, Verdict, VerdictLevel
-from collections_app.models.verdicts import IS_TRUSTED, Overrule
+from collections_app.models import Block, Collection, RunCoverage, Team, Verdict
+from collections_app.models.verdicts import IS_TRUSTED, is_of_kind, may_be_trusted
 from collections_app.records.preview.engine import QueryTimeout, UnreadableFile, open_database
 from collections_app.records.tracking.block_files import VERSION
 from collections_app.records.tracking.blocks import local_path
@@ -24,20 +24,9 @@ from collections_app.system.database import release_connections
 logger = logging.getLogger(__name__)
 
 MOST_FOUND = 50
-# Conditions for the runs of a block. Negations would be conditions for all of its runs.
-_ARE_TRUSTED = (
-    Q(runs__verdict=None)
-    | Q(runs__verdict__overrule=Overrule.TRUSTED)
-    | Q(
-        runs__verdict__overrule="",
-        runs__verdict__level__in=[level for level in VerdictLevel if level != VerdictLevel.BROKEN],
-    )
-)
-_HAVE_PRICES = (
-    Q(runs__verdict=None)
-    | Q(runs__verdict__chosen_coverage=RunCoverage.FULL)
-    | Q(runs__verdict__chosen_coverage="", runs__verdict__coverage=RunCoverage.FULL)
-)
+# Conditions for the runs of a block.
+_ARE_TRUSTED = may_be_trusted("runs__verdict")
+_HAVE_PRICES = Q(runs__verdict=None) | is_of_kind(RunCoverage.FULL, "runs__verdict__")
 _MOST_WORDS = 8
 # How many collections are searched, those with the newest runs first, how many blocks of each, and how many
 # rows of these blocks. The newest run may be incomplete, so its block isn't enough.

@@ -7,11 +7,9 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
-from django.db.models import Q
-
 from collections_app.files.storage.cache import BuildFailed
 from collections_app.models import Block, Collection, RunCoverage
-from collections_app.models.verdicts import is_trusted
+from collections_app.models.verdicts import is_of_kind, is_trusted
 from collections_app.records.preview.engine import QueryTimeout, UnreadableFile, open_database
 from collections_app.records.tracking.block_files import VERSION
 from collections_app.records.tracking.blocks import forget_missing, local_path
@@ -20,9 +18,7 @@ from collections_app.system.database import release_connections
 logger = logging.getLogger(__name__)
 
 _AVAILABILITY = RunCoverage.AVAILABILITY.value
-_ONLY_AVAILABILITY = Q(verdict__chosen_coverage=_AVAILABILITY) | Q(
-    verdict__chosen_coverage="", verdict__coverage=_AVAILABILITY
-)
+_ONLY_AVAILABILITY = is_of_kind(_AVAILABILITY, "verdict__")
 # The newest runs that are read.
 MOST_RUNS = 1000
 _SECONDS = 5.0

@@ -1,6 +1,5 @@
 """The changes between two runs as a file."""
 
-import re
 from dataclasses import replace
 
 from django.core.exceptions import BadRequest
@@ -29,9 +28,9 @@ from collections_app.views.download.menu import (
 )
 from collections_app.views.exports import ListedExport, created, label_of, list_context, requested_spec
 from collections_app.views.file_response import file_response
+from collections_app.views.forms import is_id
 from collections_app.views.run.lookup import find_ready_run
 
-_ID = re.compile(r"\d{1,18}", re.ASCII)
 _WIDE = "one row per product"
 _WIDE_FORMATS = (Format.XLSX, Format.CSV)
 _CHANGES = tuple(LAYOUTS.values())
@@ -103,7 +102,7 @@ def _file(run: Run, query: ChangesQuery, file_format: str, layout: str = Layout.
 def requested_file(request: MemberRequest, run: Run, query: ChangesQuery) -> dict[str, object]:
     """Return the context of _exports.html for the file with the id `start`, or nothing if there is none."""
     start = request.GET.get("start", "")
-    found = run.exports.filter(pk=start, layout__in=_CHANGES).first() if _ID.fullmatch(start) else None
+    found = run.exports.filter(pk=start, layout__in=_CHANGES).first() if is_id(start) else None
     if found is None:
         return {}
     about = f"Changes since run {query.since}"

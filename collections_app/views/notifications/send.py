@@ -7,6 +7,7 @@ from django.views.decorators.http import require_POST
 
 from collections_app.notifications import sending
 from collections_app.people.access import Action, MemberRequest, team_member
+from collections_app.views.forms import is_id
 from collections_app.views.notifications.channels import find_channel
 
 
@@ -25,7 +26,7 @@ def channel_test(request: MemberRequest, channel_id: int) -> HttpResponse:
 def channel_resend(request: MemberRequest, channel_id: int) -> HttpResponse:
     """Have the selected notifications sent again."""
     channel = find_channel(request, channel_id)
-    chosen = [text for text in request.POST.getlist("notification") if text.isdecimal() and len(text) < 19]  # noqa: PLR2004  # fits an id
+    chosen = list(filter(is_id, request.POST.getlist("notification")))
     count = sending.resend(channel.notifications.filter(pk__in=chosen))
     if count:
         messages.info(request, f"{count} notification{'' if count == 1 else 's'} will be sent again.")
