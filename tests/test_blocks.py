@@ -10,6 +10,7 @@ import duckdb
 import pytest
 from django.core.files.storage import storages
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -288,5 +289,6 @@ def test_finding_work_takes_few_queries(
 ) -> None:
     make_sliced_run(laptops)
     build_all()
-    with django_assert_num_queries(4):
+    # On PostgreSQL, another query reads the clock of the database, which decides when leases expire.
+    with django_assert_num_queries(4 if connection.vendor == "sqlite" else 5):
         assert blocks.next_task() is None

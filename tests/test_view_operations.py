@@ -268,4 +268,5 @@ def test_the_number_of_queries_is_constant(
         make_failed_run(collection)
         make_remote_collection(make_account(crawlers, name=f"Account {number}"), remote_id=number)
     assert queries() == before
-    assert before <= 28
+    # On PostgreSQL, other queries read its version, and twice its clock, which decides when leases expire.
+    assert before <= (28 if connection.vendor == "sqlite" else 31)

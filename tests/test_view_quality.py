@@ -82,14 +82,18 @@ def test_a_member_overrules_a_verdict_and_takes_it_back(as_bob: Client, bob: Use
 
 def test_overruling_marks_the_later_runs_that_depend_on_it(as_bob: Client, runs: list[Run]) -> None:
     as_bob.post(QUALITY.format(3) + "/overrule", {"verdict": "distrusted"})
-    assert list(Verdict.objects.filter(is_due=True).values_list("run__number", flat=True)) == [4, 5, 6]
+    assert list(
+        Verdict.objects.filter(is_due=True).values_list("run__number", flat=True).order_by("run__number")
+    ) == [4, 5, 6]
 
 
 def test_a_member_corrects_the_kind_of_a_run(as_bob: Client, runs: list[Run]) -> None:
     as_bob.post(QUALITY.format(4) + "/kind", {"kind": "availability"})
     verdict = Verdict.objects.get(run=runs[3])
     assert (verdict.kind, verdict.is_due) == ("availability", True)
-    assert list(Verdict.objects.filter(is_due=True).values_list("run__number", flat=True)) == [4, 5, 6]
+    assert list(
+        Verdict.objects.filter(is_due=True).values_list("run__number", flat=True).order_by("run__number")
+    ) == [4, 5, 6]
 
 
 @pytest.mark.parametrize("action", ["overrule", "kind"])
